@@ -1,0 +1,100 @@
+/*
+ * region.h - one mapping of the shared region: create, map, attach, grow.
+ *
+ * The region is a file on tmpfs or hugetlbfs. It is mapped once with `memory_max` bytes of address space so that it never
+ * moves; what is backed by memory grows 2 MiB at a time by fallocate *before* it is used, so a full tmpfs is an error
+ * (PPDB_FULL) and never SIGBUS.
+ */
+#ifndef PP_SHM_REGION_H
+#define PP_SHM_REGION_H
+
+#include "shm/errors.h"
+#include "shm/layout.h"
+
+#include <sys/types.h>
+
+/* Process-private view of a mapped region. Thread-safe once mapped. */
+struct pp_region {
+	uint8_t *base;
+	uint64_t map_bytes;
+	int fd;                          /* owned; -1 in a process that must not keep it */
+	bool readonly;
+	struct pp_header *header;
+	struct pp_globals *globals;
+	struct pp_sets *sets;            /* [2] */
+	void *engine;
+	struct pp_proc *procs;
+	struct pp_slot *slots;
+	struct pp_ring_entry *rings;
+	struct pp_stripe *stripes;
+	pp_a32 *partial;                 /* [class * max_segments + segment] */
+	struct pp_page *pages;
+	uint64_t segments_at;            /* offset of segment 0 */
+};
+
+struct pp_region_config {
+	const char *path;                /* file to create, e.g. /dev/shm/ppdb-0/default.arena */
+	const char *name;
+	uint64_t memory_bytes;           /* limit, header and tables included; rounded to 2 MiB */
+	uint32_t slots, procs, ring_entries, stripes, sync_mode, shards, strategy;
+	uint64_t engine_bytes, layout_hash, store_id;
+	int pages;                       /* enum pp_page_kind wanted; -1 = best that is there */
+	uint64_t spin_ns, backoff_max;
+	uint32_t numa;                   /* 0 = do not bind */
+};
+
+/*
+ * Creates and maps a new region (the file is made with mode 0600 under a temporary name and renamed when ready), commits header,
+ * tables and the first segments. Errors: -ENOSPC/PPDB_FULL when the file system is full, -EEXIST never (an old file is replaced).
+ */
+int pp_region_create(const struct pp_region_config *, struct pp_region *out);
+
+/* Sets header.ready: the creator calls it when the engine area is filled too. */
+void pp_region_publish(struct pp_region *);
+
+/*
+ * Maps an existing region. `fd` is duplicated. Verifies magic, layout hash, boot id and that all offsets lie inside.
+ * Errors: PPDB_LAYOUT, PPDB_CORRUPT, -errno.
+ */
+int pp_region_map(int fd, bool readonly, uint64_t layout_hash, struct pp_region *out);
+void pp_region_unmap(struct pp_region *);
+
+/* Backs one more segment: fallocate, then CAS of committed_segments. Any process may call it at any time; idempotent.
+ * PPDB_FULL at memory_max, -ENOSPC when the file system is full. A process killed inside leaves memory that the next call reuses. */
+int pp_region_grow(struct pp_region *, unsigned node);
+
+static inline void *pp_at(const struct pp_region *r, pp_ref ref)
+{
+	return r->base + ref;
+}
+
+static inline pp_ref pp_ref_of(const struct pp_region *r, const void *p)
+{
+	return (pp_ref)((const uint8_t *)p - r->base);
+}
+
+static inline struct pp_ring_entry *pp_ring(const struct pp_region *r, unsigned slot)
+{
+	return r->rings + (uint64_t)slot * r->header->ring_entries;
+}
+
+/* Page index of a reference into the segments, and back. */
+static inline uint64_t pp_page_index(const struct pp_region *r, pp_ref ref)
+{
+	return (ref - r->segments_at) / PP_PAGE_BYTES;
+}
+
+static inline pp_ref pp_page_ref(const struct pp_region *r, uint64_t index)
+{
+	return r->segments_at + index * PP_PAGE_BYTES;
+}
+
+/* True if [ref, ref + bytes) lies inside committed segments: the test for references that another process may have damaged. */
+static inline bool pp_ref_inside(const struct pp_region *r, pp_ref ref, uint64_t bytes)
+{
+	uint64_t end = r->segments_at + pp_load_acq(&r->globals->committed_segments) * PP_SEGMENT_BYTES;
+
+	return ref >= r->segments_at + sizeof(struct pp_block) && !(ref & 7) && ref < end && bytes <= end - ref;
+}
+
+#endif

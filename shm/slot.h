@@ -1,0 +1,31 @@
+/*
+ * slot.h - claiming and giving back thread slots.
+ *
+ * A free slot's ring tail has the epoch PP_TAIL_FREE. A claimant (1) CASes owner FREE -> CLAIMED(proc, gen), raises slots_high,
+ * (2) full fence, (3) opens the tail at a freshly read E. The daemon bumps E, full fence, then reads owners and tails: either it sees
+ * the claim and closes the ring, or the claimant sees the new E (tests/model/claim.pml).
+ */
+#ifndef PP_SHM_SLOT_H
+#define PP_SHM_SLOT_H
+
+#include "shm/thread.h"
+
+/* Claims a free slot of the data region (the near half first) for process record `proc` and fills *t. -ENOSPC with a sentence when
+ * all are taken. A process killed inside leaves a CLAIMED slot that the reaper of `proc` gives back. */
+int pp_slot_claim(struct pp_region *, uint32_t proc, struct pp_thread *t);
+
+/* Fills *t for a slot in a read-only client's own control region (no ring, no allocation). */
+int pp_slot_claim_readonly(struct pp_region *, struct pp_slot *slots, unsigned count, struct pp_thread *t);
+
+/* Gives the slot back: releases owned pages and hands (pp_alloc_release), leaves the interval, sets LEAVING. The daemon frees
+ * it (pp_slot_free) once its ring is drained and durable. Read-only: back to FREE at once. */
+void pp_slot_leave(struct pp_thread *t);
+
+/* Daemon: LEAVING -> FREE, tail epoch to infinity, counters folded into `sum` and cleared. */
+void pp_slot_free(struct pp_region *, unsigned slot, struct pp_counters *sum);
+
+/* Notes for the reaper. pp_note stores (release) the next note of the current operation; pp_notes_clear forgets them all. */
+void pp_note(struct pp_thread *, pp_ref ref, uint64_t what, pp_ref where);
+void pp_notes_clear(struct pp_thread *);
+
+#endif
