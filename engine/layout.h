@@ -1,0 +1,167 @@
+/*
+ * layout.h (engine) - what the engine keeps in the region: its words in the header area, and the objects in the segments.
+ *
+ * One family of objects carries every key. A *cell* is found by key; what its first word means depends on the level:
+ *
+ *   leaf cell          one cache line; `head` refers to an immutable block       (levels 0, 1, 2, ...)
+ *     |
+ *     v
+ *   block              sorted {8-byte slice, reference of a key cell or an index cell}, low key, high key, right neighbour
+ *     |
+ *     +-- level 0 --> key cell     `head` = newest version, then key, then the first version inline when small
+ *     +-- level n --> index cell   `head` = leaf cell of level n - 1 (with generation), then its low key
+ *
+ *   version            state, older, seq, length, value; inline behind a key cell's key, or a block of its own
+ *
+ * Key bytes are `table (4 bytes, big-endian)` followed by the user's key, so byte order over all tables is memcmp order.
+ */
+#ifndef PP_ENGINE_LAYOUT_H
+#define PP_ENGINE_LAYOUT_H
+
+#include "shm/layout.h"
+
+#define PP_KEY_MAX 4096
+#define PP_VALUE_MAX (UINT64_C(64) << 20)
+#define PP_LEAF_MAX 64                     /* entries of a block before it splits */
+#define PP_LEVELS 8
+#define PP_SHARDS_MAX 256
+#define PP_FLOORS 4096
+
+/* ---- words ------------------------------------------------------------------------------------------------------ */
+
+/* A reference with the low 24 bits of the generation of what it refers to: leaf references in index cells and right links. */
+#define PP_LINK(ref, gen) (((uint64_t)(gen) << PP_REF_BITS) | (ref))
+#define pp_link_ref(l) ((l)&PP_REF_MASK)
+#define pp_link_gen(l) ((l) >> PP_REF_BITS)
+
+/* leaf cell head: block reference | 2 low bits. OPEN: normal. SEALED: being merged into the left neighbour. GONE: final. */
+enum pp_leaf_state { PP_LEAF_OPEN = 0, PP_LEAF_SEALED = 1, PP_LEAF_GONE = 2 };
+#define pp_head_ref(h) ((h)&PP_REF_MASK & ~UINT64_C(7))
+#define pp_head_state(h) ((enum pp_leaf_state)((h)&7))
+
+/* key cell head: version reference, or DEAD: the key was removed for good, a new life needs a new cell. */
+#define PP_DEAD UINT64_C(2)
+
+/*
+ * version state: | 2 status | 14 slot | 48 epoch |
+ * PENDING until the commit CAS; COMMITTED by (slot, tag) of whoever's ring entry won; ABORTED by the reaper only, final.
+ * PP_BATCH: the rest is the reference of a batch descriptor, whose state word decides.
+ */
+enum pp_status { PP_PENDING = 0, PP_COMMITTED = 1, PP_ABORTED = 2, PP_BATCH = 3 };
+#define PP_STATE(status, slot, epoch) \
+	((uint64_t)(status) << 62 | (uint64_t)(slot) << 48 | ((epoch) & ((UINT64_C(1) << 48) - 1)))
+#define pp_state_status(s) ((enum pp_status)((s) >> 62))
+#define pp_state_slot(s) ((unsigned)((s) >> 48) & 0x3fff)
+#define pp_state_epoch(s) ((s) & ((UINT64_C(1) << 48) - 1))
+#define PP_SLOT_RECOVERED 0x3fff           /* "slot" of versions that recovery built */
+
+/* older: version reference | 1 FROZEN (this version is being unlinked, its older is final) ; PP_CUT: the past was pruned away. */
+#define PP_FROZEN UINT64_C(1)
+#define PP_CUT UINT64_C(2)
+#define pp_older_ref(o) ((o)&PP_REF_MASK & ~UINT64_C(7))
+
+/* ---- objects ---------------------------------------------------------------------------------------------------- */
+
+struct pp_version {
+	pp_a64 state;
+	pp_a64 older;
+	uint64_t seq_flags;                /* seq << 16 | flags; immutable */
+	uint32_t size;                     /* value bytes; immutable */
+	uint32_t cell_back;                /* inline: bytes back to the payload of its key cell; 0: its own block, `cell` before it */
+	/* uint64_t expires_ms if PP_V_TTL, then the value */
+};
+enum pp_version_flags { PP_V_TOMBSTONE = 1, PP_V_TTL = 2, PP_V_GUARD = 4 };
+#define pp_version_seq(v) ((v)->seq_flags >> 16)
+#define pp_version_flags(v) ((unsigned)((v)->seq_flags & 0xffff))
+
+/* In front of a version that is a block of its own: {cell, generation of the cell}. */
+struct pp_version_block {
+	uint64_t cell;                     /* PP_LINK of its key cell; immutable */
+	struct pp_version v;
+};
+
+/* Key cells and index cells: the same shape, so that blocks of all levels are alike. */
+struct pp_cell {
+	pp_a64 head;                       /* key cell: newest version, DEAD; index cell: PP_LINK of a leaf cell (immutable) */
+	uint16_t key_size;                 /* user key, without the table */
+	uint16_t flags;
+	uint32_t table_be;                 /* immutable; first 4 of the 4 + key_size key bytes */
+	uint8_t key[];                     /* then, 8-byte aligned, the inline first version if PP_C_INLINE */
+};
+enum pp_cell_flags { PP_C_INLINE = 1, PP_C_INDEX = 2 };
+#define pp_cell_key(c) ((const uint8_t *)&(c)->table_be)
+#define pp_cell_key_size(c) (4u + (c)->key_size)
+
+struct pp_leaf {
+	pp_a64 head;                       /* block | state */
+	uint32_t level;                    /* immutable */
+	uint32_t shard;                    /* immutable; list it belongs to */
+	uint64_t spare[4];                 /* 48 bytes + header = one line */
+};
+
+/*
+ * block:  | struct | slices[count] | refs[count] | prefix bytes | low key | high key |
+ * Keys in [low, high); high_size 0 = no bound (rightmost); low_size 0 = leftmost. Immutable once linked.
+ */
+struct pp_leafblock {
+	uint64_t right;                    /* PP_LINK of the right neighbour, 0 = none */
+	uint16_t count;
+	uint16_t prefix_size;              /* common prefix of all entries' keys (0 with no entry) */
+	uint16_t low_size, high_size;
+	uint64_t slices[];
+};
+
+/* ---- the engine's words in the region --------------------------------------------------------------------------- */
+
+/*
+ * One ordered list of leaves per shard with strategy hash, else one list in all. tower[level] is the leftmost leaf cell of the
+ * level; it never goes away. `levels` only grows.
+ */
+struct pp_list {
+	PP_LINE pp_a64 levels;
+	pp_a64 tower[PP_LEVELS];
+};
+
+/* A shard: an entry point with a home node and counters. Written by writers (statistics) and the keeper (boundaries). */
+struct pp_shard {
+	PP_LINE pp_a64 keys;               /* soft: cells linked minus cells removed */
+	pp_a64 leaves, splits, merges, contention, bytes;
+	pp_a32 node, pad;
+	PP_LINE pp_a64 ops[PP_OPS];        /* sampled */
+};
+
+struct pp_engine {
+	uint64_t magic;
+	uint32_t shards, strategy;         /* enum pp_strategy */
+	uint32_t lists, pad;
+	PP_LINE pp_a64 hints;              /* hint table in force: PP_LINK of a large run (payload: pp_hints) */
+	PP_LINE pp_a64 checkpoint_epoch;   /* newest checkpoint's S; daemon */
+	pp_a64 keys_recovered;
+	pp_a64 range_bounds;               /* PP_LINK of the boundary table of strategy range, 0 = none */
+	pp_a64 wal_segments, wal_bytes, wal_units, wal_records, wal_full; /* daemon's statistics; wal_full: no disk space */
+	char wal_backend[32];
+	struct pp_list list[PP_SHARDS_MAX];
+	struct pp_shard shard[PP_SHARDS_MAX];
+	PP_LINE pp_a64 floor[PP_FLOORS];   /* seq floors by hash of table and key; raised by removers */
+};
+
+enum pp_strategy { PP_STRATEGY_SINGLE = 0, PP_STRATEGY_RANGE = 1, PP_STRATEGY_HASH = 2 };
+
+/* Hint table: lines of eight entries {16 tag | 8 generation | 40 key cell}. Lossy. */
+struct pp_hints {
+	uint64_t mask;                     /* lines - 1 */
+	uint64_t spare[7];
+	pp_a64 entry[];
+};
+
+enum pp_op { PP_OP_GET, PP_OP_PUT, PP_OP_DEL, PP_OP_CAS, PP_OP_ADD, PP_OP_SCAN, PP_OP_WAIT, PP_OP_BATCH };
+
+_Static_assert(sizeof(struct pp_version) == 32, "version header");
+_Static_assert(sizeof(struct pp_cell) == 16, "cell header");
+_Static_assert(offsetof(struct pp_cell, key) == 16, "table and key bytes are contiguous");
+_Static_assert(sizeof(struct pp_leaf) == 48, "a leaf cell and its header fill a cache line");
+_Static_assert(sizeof(struct pp_leafblock) == 16, "block header");
+
+uint64_t pp_layout_hash_engine(void);      /* shm's hash included */
+
+#endif

@@ -1,0 +1,88 @@
+/*
+ * store.h - the store as the client library and the daemon use it: single-key operations, reads, iterators.
+ *
+ * All of it runs in the caller's thread with that thread's slot (struct pp_thread). Keys are {table, bytes}. Writes return when
+ * they are visible (committed in memory); *tag is then the ticket to wait for with pp_wait_durable. Nothing here blocks on another
+ * process: every wait is bounded.
+ */
+#ifndef PP_ENGINE_STORE_H
+#define PP_ENGINE_STORE_H
+
+#include "engine/layout.h"
+#include "shm/thread.h"
+
+struct pp_key {
+	uint32_t table;
+	uint32_t size;                     /* 1..PP_KEY_MAX */
+	const void *data;
+};
+
+/* What a read found; `key` and `value` point into the region and stay valid while the thread is in the read section that the
+ * caller opened (pp_read_enter) or, for a snapshot, while S is held. */
+struct pp_hit {
+	const void *key;
+	const void *value;
+	uint64_t size;
+	uint32_t key_size;
+	uint32_t table;
+	uint64_t version;                  /* seq of the key, >= 1 */
+	uint64_t expires_ms;               /* 0 = never */
+	uint64_t tag;                      /* epoch of the commit: its ppdb_seq */
+};
+
+#define PP_LATEST UINT64_MAX
+
+/* Newest version with tag <= snapshot (PP_LATEST: newest committed). Caller is inside a read section.
+ * PPDB_NOTFOUND also for tombstones and expired values. */
+int pp_read(struct pp_thread *, const struct pp_key *, uint64_t snapshot, struct pp_hit *out);
+
+/* Many at once, cache misses overlapped; rcs[i] per key. */
+void pp_read_many(struct pp_thread *, const struct pp_key *keys, size_t n, uint64_t snapshot, struct pp_hit *out, int *rcs);
+
+enum pp_write_flags { PP_W_IFABSENT = 1, PP_W_IFPRESENT = 2, PP_W_CAS = 4, PP_W_DELETE = 8, PP_W_ADD = 16, PP_W_KEEPTTL = 32 };
+
+struct pp_write {
+	struct pp_key key;
+	const void *value;
+	uint64_t size;
+	uint32_t flags;
+	uint64_t expect;                   /* PP_W_CAS: version that must be there, 0 = absent */
+	uint64_t expires_ms;               /* absolute CLOCK_REALTIME ms, 0 = never */
+	int64_t delta, initial;            /* PP_W_ADD */
+	uint64_t timeout_ns;               /* bound of the wait for ring space or log credit, 0 = default (1 s) */
+	/* results */
+	uint64_t tag;                      /* ticket; for a failed precondition the tag of what it saw */
+	uint64_t version;                  /* new version, or the one found for CONFLICT / EXISTS */
+	int64_t result;                    /* PP_W_ADD */
+};
+
+/* 0, or PPDB_NOTFOUND, EXISTS, CONFLICT, TYPE, FULL, OVERLOAD, KEYSIZE, VALSIZE, READONLY, -ENOSPC (no log space), or the log's error.
+ * A write that fails never happens later. Crash: SIGKILL inside leaves it done or not done; the reaper frees what it held. */
+int pp_write(struct pp_thread *, struct pp_write *);
+
+/* Iterator over [lower, upper) of one table, forward and backward, over all shards. Private to one thread. */
+struct pp_cursor;
+struct pp_cursor_opts {
+	uint32_t table;
+	const void *lower, *upper;         /* NULL = open; upper exclusive; copied */
+	uint32_t lower_size, upper_size;
+	uint64_t snapshot;                 /* PP_LATEST or S */
+};
+int pp_cursor_open(struct pp_thread *, const struct pp_cursor_opts *, struct pp_cursor **out);
+void pp_cursor_close(struct pp_cursor *);
+/* Each positions and fills *out, PPDB_NOTFOUND at the end. seek: first key >= k; seek_le: last key <= k. Caller is inside a read
+ * section; what *out points to is valid until it is left (LATEST) or S is given back (snapshot). */
+int pp_cursor_first(struct pp_cursor *, struct pp_hit *out);
+int pp_cursor_last(struct pp_cursor *, struct pp_hit *out);
+int pp_cursor_next(struct pp_cursor *, struct pp_hit *out);
+int pp_cursor_prev(struct pp_cursor *, struct pp_hit *out);
+int pp_cursor_seek(struct pp_cursor *, const void *key, uint32_t size, struct pp_hit *out);
+int pp_cursor_seek_le(struct pp_cursor *, const void *key, uint32_t size, struct pp_hit *out);
+/* The read section was left and entered again: forget cached blocks, keep the position. */
+void pp_cursor_renew(struct pp_cursor *);
+
+/* Holds a snapshot in the thread's slot: the newest settled epoch, at least `at_least` (bounded wait, PPDB_TIMEOUT). One a slot. */
+int pp_snapshot_hold(struct pp_thread *, uint64_t at_least, uint64_t *s);
+void pp_snapshot_drop(struct pp_thread *);
+
+#endif
