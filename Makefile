@@ -1,0 +1,279 @@
+# ppdb - an ordered key-value store in shared memory. `make help` lists what can be made.
+#
+# One set of rules builds every variant; VARIANT chooses the flags and the folder:
+#   make                  build/           what is installed
+#   make VARIANT=fault    build/fault/     the same with named fault points; the system tests run this one
+#   make VARIANT=asan     build/asan/      also ubsan, tsan, fuzz (see "Variants")
+# New files are found by wildcard: nothing needs to be added here for a new .c in a folder that exists.
+
+VERSION := 0.1.0
+SOVERSION := 0
+PREFIX ?= /usr/local
+DESTDIR ?=
+VARIANT ?=
+LTO ?= 0
+# make fuzz: seconds a fuzzer; make unit|system|crash: FILTER='suite/test' as Criterion takes it; make bench|model|demo: ARGS
+SECONDS ?= 60
+FILTER ?=
+ARGS ?=
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+CXX ?= g++
+# All cores, unless clean is among the goals: then order matters. (Inner makes share the outer one's jobs.)
+ifeq ($(MAKELEVEL)$(filter clean,$(MAKECMDGOALS)),0)
+MAKEFLAGS += -j$(shell nproc)
+endif
+V ?= 0
+Q := $(if $(filter 0,$(V)),@)
+say = @printf "  %-5s %s\n" $(1) $@
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.DEFAULT_GOAL := all
+
+# --- Variants ---------------------------------------------------------------------------------------------------
+
+B := build$(if $(VARIANT),/$(VARIANT))
+O := build/obj/$(or $(VARIANT),release)
+
+OPT_shm := -O2
+OPT_engine := -O3
+OPT_client := -O2
+OPT_tools := -O2
+OPT_tests := -O1
+
+# A sanitizer's optimiser sees other paths than the plain one: its warnings do not count, its reports do.
+SANITIZE_asan := -fsanitize=address
+SANITIZE_ubsan := -fsanitize=undefined -fno-sanitize-recover=all
+SANITIZE_tsan := -fsanitize=thread -Wno-tsan
+SANITIZE_fuzz := -fsanitize=fuzzer-no-link,address
+SANITIZE := $(SANITIZE_$(VARIANT))
+ifneq ($(SANITIZE),)
+SANITIZE += -fno-omit-frame-pointer -Wno-error
+OPT_shm := -O1
+OPT_engine := -O1
+OPT_client := -O1
+endif
+ifeq ($(VARIANT),fuzz)
+CC := clang
+endif
+FAULT := $(if $(filter fault asan ubsan tsan,$(VARIANT)),-DPP_FAULT=1)
+
+# --- Flags ------------------------------------------------------------------------------------------------------
+
+WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wvla
+PP_CFLAGS = -std=gnu11 -D_GNU_SOURCE -g -fPIC -fvisibility=hidden $(WARN) $(FAULT) $(SANITIZE) $(LTOFLAGS) -I.
+PP_LDFLAGS = -Wl,--as-needed -Wl,-z,relro,-z,now $(SANITIZE) $(LTOFLAGS)
+LDLIBS = -luring -lnuma -lxxhash -lpthread
+AR := ar
+ifeq ($(LTO),1)
+LTOFLAGS := -flto=auto
+RELOC_LTO := -flinker-output=nolto-rel
+AR := gcc-ar
+endif
+
+# --- Sources ----------------------------------------------------------------------------------------------------
+
+SRC_shm := $(wildcard shm/*.c)
+SRC_engine := $(wildcard engine/*.c)
+SRC_client := $(wildcard client/*.c)
+SRC_shared := $(wildcard tools/text_*.c tools/conf*.c)
+SRC_ppdbd := $(wildcard tools/ppdbd*.c tools/daemon_*.c)
+SRC_ppdb := $(wildcard tools/ppdb.c tools/cmd_*.c)
+SRC_lib := $(wildcard tests/lib/*.c)
+PROGS := $(patsubst %.c,%,$(wildcard tests/progs/*.c))
+FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))
+# Each of these folders is one Criterion binary.
+SUITES := $(foreach s,unit system crash,$(if $(wildcard tests/$(s)/*.c),$(s)))
+objects = $(patsubst %.c,$(O)/%.o,$(1))
+
+SHM := $(B)/libpp-shm.a
+ENGINE := $(B)/libpp-engine.a $(SHM)
+CLIENT := $(B)/libpp-client.a $(ENGINE)
+LAYERS := $(B)/libpp-tools.a $(CLIENT)
+SO := $(B)/libppdb-client.so
+LIBS := $(LAYERS) $(if $(SRC_client),$(SO) $(B)/libppdb-client.a)
+BINS := $(if $(SRC_ppdbd),$(B)/ppdbd) $(if $(wildcard tools/ppdb.c),$(B)/ppdb)
+TESTS := $(SUITES:%=$(B)/tests/%) $(PROGS:%=$(B)/%)
+
+.PHONY: all tests
+all: $(LIBS) $(BINS) ## build the daemon, the command and the libraries (VARIANT=, LTO=1, V=1)
+tests: all $(TESTS)
+
+# --- Compile ----------------------------------------------------------------------------------------------------
+
+# Stamps that change only when their text does: other flags compile everything again, other files link everything again.
+FLAGS_NOW = $(CC) $(PP_CFLAGS) $(CFLAGS) $(OPT_shm) $(OPT_engine) $(OPT_client) $(OPT_tools) $(OPT_tests)
+FILES_NOW = $(sort $(wildcard shm/*.c engine/*.c client/*.c tools/*.c tests/*/*.c))
+stamp = @mkdir -p $(@D); echo '$(1)' | cmp -s - $@ || echo '$(1)' > $@
+$(O)/flags: FORCE
+	$(call stamp,$(FLAGS_NOW))
+$(O)/files: FORCE
+	$(call stamp,$(FILES_NOW))
+FORCE:
+inputs = $(filter %.o %.a,$^)
+.PRECIOUS: $(O)/tests/progs/%.o $(O)/tests/fuzz/%.o
+
+# $(1) = top folder. -MMD writes the headers of each object beside it.
+define compile
+$$(O)/$(1)/%.o: $(1)/%.c $$(O)/flags
+	@mkdir -p $$(@D)
+	$$(call say,CC)
+	$$(Q)$$(CC) $$(PP_CFLAGS) $$(OPT_$(1)) $$(EXTRA) $$(CFLAGS) -MMD -MP -c -o $$@ $$<
+endef
+$(foreach dir,shm engine client tools tests,$(eval $(call compile,$(dir))))
+$(O)/tests/%.o: EXTRA = -Wno-shadow -Iclient -DPPDB_BUILD_DIR='"$(abspath $(B))"'
+-include $(shell test -d $(O) && find $(O) -name '*.d')
+
+# --- Libraries --------------------------------------------------------------------------------------------------
+
+$(B)/libpp-shm.a: $(call objects,$(SRC_shm))
+$(B)/libpp-engine.a: $(call objects,$(SRC_engine))
+$(B)/libpp-client.a: $(call objects,$(SRC_client))
+$(B)/libpp-tools.a: $(call objects,$(SRC_shared))
+$(B)/libpp-%.a: $(O)/files
+	@mkdir -p $(@D); rm -f $@
+	$(call say,AR)
+	$(Q)$(AR) rcs $@ $(inputs)
+
+LIB_OBJECTS := $(call objects,$(SRC_shm) $(SRC_engine) $(SRC_client))
+$(SO): $(LIB_OBJECTS) client/ppdb-client.map $(O)/files
+	$(call say,LINK)
+	$(Q)$(CC) -shared $(PP_LDFLAGS) $(LDFLAGS) -Wl,-soname,libppdb-client.so.$(SOVERSION) -Wl,-z,defs \
+		-Wl,--version-script=client/ppdb-client.map -o $@ $(LIB_OBJECTS) $(LDLIBS)
+	@ln -sf $(@F) $@.$(SOVERSION)
+
+# One object in which only ppdb_* is visible, so that a program's own names never meet ours.
+$(B)/libppdb-client.a: $(LIB_OBJECTS) $(O)/files
+	$(call say,LINK)
+	$(Q)$(CC) -r -nostdlib $(LTOFLAGS) $(RELOC_LTO) -o $(O)/ppdb-client.o $(LIB_OBJECTS)
+	$(Q)objcopy --localize-hidden $(O)/ppdb-client.o
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $(O)/ppdb-client.o
+
+# --- Programs ---------------------------------------------------------------------------------------------------
+
+# The daemon gets no client code: it would have to link for that.
+$(B)/ppdbd: $(call objects,$(SRC_ppdbd)) $(B)/libpp-tools.a $(ENGINE) $(O)/files
+	$(call say,LINK)
+	$(Q)$(CC) $(PP_LDFLAGS) $(LDFLAGS) -o $@ $(inputs) $(LDLIBS)
+
+$(B)/ppdb: $(call objects,$(SRC_ppdb)) $(LAYERS) $(O)/files
+	$(call say,LINK)
+	$(Q)$(CC) $(PP_LDFLAGS) $(LDFLAGS) -o $@ $(inputs) $(LDLIBS)
+
+define suite
+$$(B)/tests/$(1): $$(call objects,$$(wildcard tests/$(1)/*.c) $$(SRC_lib)) $$(LAYERS) $$(O)/files
+	@mkdir -p $$(@D)
+	$$(call say,LINK)
+	$$(Q)$$(CC) $$(PP_LDFLAGS) $$(LDFLAGS) -o $$@ $$(inputs) -lcriterion $$(LDLIBS) -lm
+endef
+$(foreach s,$(SUITES),$(eval $(call suite,$(s))))
+
+# Real client programs: they see the public library and nothing else.
+$(B)/tests/progs/%: $(O)/tests/progs/%.o $(SO)
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CC) $(PP_LDFLAGS) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/../..' -o $@ $< -L$(B) -lppdb-client -lpthread -lm
+
+$(B)/bin/%: $(O)/tests/fuzz/%.o $(LAYERS)
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CC) $(PP_LDFLAGS) -fsanitize=fuzzer,address -o $@ $(inputs) $(LDLIBS)
+
+# --- Tests ------------------------------------------------------------------------------------------------------
+
+.PHONY: deps test unit system crash asan ubsan tsan fuzz model bench demo
+AGAIN = @+$(MAKE) --no-print-directory
+RUN = @.ci/suite $(if $(FILTER),--filter '$(FILTER)')
+
+deps: ## install the Debian packages that are missing
+	@.ci/install-deps build test
+
+test: ## install what is missing, build, run the whole default suite
+	@.ci/install-deps build test
+	$(AGAIN) tests layers
+	$(AGAIN) VARIANT=fault tests
+	$(RUN) build:unit build/fault:unit:'fault*/*' build/fault:system
+
+unit: ## the unit tests on the release build (FILTER='suite/test')
+	@.ci/install-deps build test
+	$(AGAIN) tests
+	$(RUN) $(B):unit
+
+system crash: ## the multi-process tests; kills at every instruction (both on the build with fault points)
+	@.ci/install-deps build test
+	$(AGAIN) VARIANT=fault tests
+	$(RUN) build/fault:$@
+
+asan ubsan: ## unit and system tests under AddressSanitizer; under UBSan
+	@.ci/install-deps build test
+	$(AGAIN) VARIANT=$@ tests
+	$(RUN) build/$@:unit build/$@:system
+
+tsan: ## unit tests (threads in one process) under ThreadSanitizer
+	@.ci/install-deps build test
+	$(AGAIN) VARIANT=$@ build/tsan/tests/unit
+	$(RUN) build/$@:unit
+
+fuzz: ## every fuzzer for SECONDS= each
+	@.ci/install-deps build fuzz
+	$(AGAIN) VARIANT=fuzz $(FUZZERS:%=build/fuzz/bin/%) $(if $(FUZZERS),,build/fuzz/libpp-shm.a)
+	@.ci/fuzz build/fuzz '$(SECONDS)' $(FUZZERS)
+
+model: ## check the protocol models and that their mutants are caught
+	@.ci/install-deps model
+	@tests/model/run $(ARGS)
+
+bench: ## the figures of docs/benchmarks.md (ARGS= goes to bench/run)
+	@.ci/install-deps build bench
+	$(AGAIN) all
+	@PPDB_BUILD='$(abspath $(B))' CC='$(CC)' bench/run $(ARGS)
+
+demo: ## writers, readers, a killed client and a killed daemon on real data, verified
+	@.ci/install-deps build demo
+	$(AGAIN) tests
+	@PPDB_BUILD='$(abspath $(B))' tests/demo/run $(ARGS)
+
+# --- Checks -----------------------------------------------------------------------------------------------------
+
+.PHONY: lint layers format docs
+lint: ## barrier pairs, include layering, file shape, public header
+	@CC='$(CC)' CXX='$(CXX)' .ci/lint
+
+layers: all ## prove at link time that each layer needs only those below it
+	@CC='$(CC)' LINK='$(PP_LDFLAGS)' LDLIBS='$(LDLIBS)' .ci/layers $(B)
+
+format: ## clang-format the whole tree
+	@.ci/install-deps lint
+	clang-format -i $(wildcard $(foreach d,shm engine client tools bench tests/*,$(d)/*.[ch]))
+
+docs: ## check that every link in the documentation leads somewhere
+	@.ci/lint-links
+
+# --- Install ----------------------------------------------------------------------------------------------------
+
+.PHONY: install uninstall clean help
+AT := $(DESTDIR)$(PREFIX)
+install: all ## install below DESTDIR and PREFIX (/usr/local)
+	install -d '$(AT)/bin' '$(AT)/lib/pkgconfig' '$(AT)/include'
+	install -m 755 $(BINS) '$(AT)/bin'
+	install -m 755 $(SO) '$(AT)/lib/libppdb-client.so.$(VERSION)'
+	ln -sf libppdb-client.so.$(VERSION) '$(AT)/lib/libppdb-client.so.$(SOVERSION)'
+	ln -sf libppdb-client.so.$(SOVERSION) '$(AT)/lib/libppdb-client.so'
+	install -m 644 $(B)/libppdb-client.a '$(AT)/lib'
+	install -m 644 client/ppdb.h '$(AT)/include'
+	sed -e 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' client/ppdb-client.pc.in \
+		> '$(AT)/lib/pkgconfig/ppdb-client.pc'
+
+uninstall: ## remove what install put there
+	rm -f '$(AT)/bin/ppdbd' '$(AT)/bin/ppdb' '$(AT)/include/ppdb.h' '$(AT)/lib/pkgconfig/ppdb-client.pc'
+	rm -f '$(AT)/lib/'libppdb-client.a '$(AT)/lib/'libppdb-client.so*
+
+clean: ## remove build/
+	rm -rf build
+
+help: ## this list
+	@echo 'make TARGET:'
+	@sed -n 's/^\([a-z][a-z ]*\):.*## \(.*\)/\1\t\2/p' Makefile | awk -F'\t' '{printf "  %-14s %s\n", $$1, $$2}'
