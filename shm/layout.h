@@ -125,6 +125,7 @@ struct pp_globals {
 	pp_a64 durable_record_version;
 	PP_LINE pp_a64 full_reserve;     /* segments below this many free pages are for deletes and the keeper only */
 	pp_a64 free_pages;               /* soft count of unassigned pages in committed segments */
+	pp_a64 huge_segments;            /* 2 MiB pieces of the file, tables included, that are huge pages; stat, who commits adds */
 	PP_LINE pp_a64 reserved[8];
 };
 
@@ -179,6 +180,7 @@ enum pp_slot_state {
 
 #define PP_IDLE UINT64_MAX                 /* value of interval_low when the slot reads nothing */
 #define PP_NOTES 8
+#define PP_CRASHREFS 8
 
 /* What the owner is about to link or unlink, for the reaper: written (release) before the CAS it describes. */
 struct pp_note {
@@ -223,6 +225,8 @@ struct pp_slot {
 	struct pp_note note[PP_NOTES];
 	pp_a64 large_first, large_pages;       /* page run being claimed */
 	PP_LINE pp_a32 page[PP_CLASSES];       /* page owned for each class: index + 1, 0 = none */
+	/* references held for long (shm/sync.h): | 24 low bits of the slot's generation | 40 reference |; owner writes (seq) */
+	PP_LINE pp_a64 refs[PP_CRASHREFS];
 	PP_LINE struct pp_counters count;
 	PP_LINE pp_a32 hist[PP_OPS][PP_HIST_BUCKETS];
 };
@@ -240,7 +244,7 @@ struct pp_ring_entry {
 /* ---- stripes of the mutex mode ---------------------------------------------------------------------------------- */
 
 struct pp_stripe {
-	PP_LINE pp_a64 word;                   /* 0 free, else | 1 contended | 15 slot | 48 slot generation | */
+	PP_LINE pp_a64 word;                   /* 0 free, else | 1 contended | 15 slot + 1 | 48 slot generation | */
 	pp_a32 futex, waiters;                 /* waiters is soft */
 	pp_a64 since_ns;
 	pp_a64 acquired, contended, stolen, wait_ns;

@@ -30,6 +30,7 @@ struct pp_region {
 	pp_a32 *partial;                 /* [class * max_segments + segment] */
 	struct pp_page *pages;
 	uint64_t segments_at;            /* offset of segment 0 */
+	char *path, *temp;               /* creator only, until published: final and temporary name of the file */
 };
 
 struct pp_region_config {
@@ -38,30 +39,45 @@ struct pp_region_config {
 	uint64_t memory_bytes;           /* limit, header and tables included; rounded to 2 MiB */
 	uint32_t slots, procs, ring_entries, stripes, sync_mode, shards, strategy;
 	uint64_t engine_bytes, layout_hash, store_id;
-	int pages;                       /* enum pp_page_kind wanted; -1 = best that is there */
+	int pages;                       /* enum pp_page_kind wanted; -1 = best that is there. PP_MEM_HUGETLB needs a path on
+	                                  * hugetlbfs (pp_region_hugetlb_mount finds one) and commits everything at once */
 	uint64_t spin_ns, backoff_max;
 	uint32_t numa;                   /* 0 = do not bind */
 };
 
 /*
- * Creates and maps a new region (the file is made with mode 0600 under a temporary name and renamed when ready), commits header,
- * tables and the first segments. Errors: -ENOSPC/PPDB_FULL when the file system is full, -EEXIST never (an old file is replaced).
+ * Creates and maps a new region (the file is made with mode 0600 under a temporary name and renamed by pp_region_publish), commits
+ * header, tables and the first two segments, sets globals.era and open_epoch to 1 and all slots to idle. Errors: -ENOSPC when the
+ * file system is full, -EINVAL with a sentence for sizes that cannot be, -EEXIST never (an old file is replaced). Crash: the file
+ * with the temporary name is left; the next create of the same path removes it.
  */
 int pp_region_create(const struct pp_region_config *, struct pp_region *out);
 
-/* Sets header.ready: the creator calls it when the engine area is filled too. */
-void pp_region_publish(struct pp_region *);
+/* Sets header.ready and gives the file its name: the creator calls it when the engine area is filled too. 0 or -errno. */
+int pp_region_publish(struct pp_region *);
 
 /*
- * Maps an existing region. `fd` is duplicated. Verifies magic, layout hash, boot id and that all offsets lie inside.
- * Errors: PPDB_LAYOUT, PPDB_CORRUPT, -errno.
+ * Maps an existing region. `fd` is duplicated. Believes nothing: magic, layout hash, boot id, every offset and the file's size are
+ * checked before anything is mapped. layout_hash 0 = do not compare it (tools that only look at the header).
+ * Errors: PPDB_LAYOUT (another layout), PPDB_CORRUPT (no region, cut off, offsets that do not fit), -EAGAIN (not published yet),
+ * -ESTALE (made before the last boot), -errno.
  */
 int pp_region_map(int fd, bool readonly, uint64_t layout_hash, struct pp_region *out);
 void pp_region_unmap(struct pp_region *);
 
-/* Backs one more segment: fallocate, then CAS of committed_segments. Any process may call it at any time; idempotent.
- * PPDB_FULL at memory_max, -ENOSPC when the file system is full. A process killed inside leaves memory that the next call reuses. */
+/* Backs one more segment (page table first), then CAS of committed_segments. Any process that may write can call it at any time;
+ * if others grow at the same moment one of them wins and all return 0. PPDB_FULL at memory_max, -ENOSPC when the file system is
+ * full. Crash: leaves memory that the next call reuses, at worst globals.free_pages (soft) 32 too low. */
 int pp_region_grow(struct pp_region *, unsigned node);
+
+/* Faults in everything that is committed, for this process only (PPDB_POPULATE). 0 or -errno; failing costs only later faults. */
+int pp_region_populate(struct pp_region *);
+
+/* Names what backs the region: "hugetlb 2 MiB", "THP 2 MiB" (all of it), "THP 2 MiB, partly", "4 KiB". */
+const char *pp_region_pages_text(const struct pp_region *);
+
+/* Directory of a mounted hugetlbfs with 2 MiB pages; -ENOENT when there is none. */
+int pp_region_hugetlb_mount(char *out, size_t cap);
 
 static inline void *pp_at(const struct pp_region *r, pp_ref ref)
 {

@@ -15,6 +15,11 @@ struct pp_hand {                         /* free blocks taken from the owned pag
 	uint32_t scan;                   /* next bitmap word to look at */
 };
 
+struct pp_spin {                         /* what shm/wait.c has learned about spinning in this thread */
+	uint64_t mean_ns;                /* exponential average of how long a wait lasts */
+	uint32_t skip, penalty;          /* waits still to pass without spinning; how many the next failure costs */
+};
+
 struct pp_thread {
 	struct pp_region *region;
 	struct pp_slot *slot;            /* in the data region, or in a read-only client's control region */
@@ -28,6 +33,7 @@ struct pp_thread {
 	unsigned notes;                  /* used notes */
 	uint64_t retire_ticks;
 	struct pp_hand hand[PP_CLASSES];
+	struct pp_spin spin;
 	bool reserve;                    /* may use the reserve: deletes and the keeper */
 };
 
