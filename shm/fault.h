@@ -1,0 +1,58 @@
+/*
+ * fault.h - named points where a test may kill, stop, delay or fail the process; nothing at all in a release build.
+ *
+ *   PP_FAULT_POINT("region.grow.backed");            statement
+ *   rc = PP_FAULT_ERROR("wal.write.submit");         expression: 0, or the -errno that the test asked for
+ *
+ * Names are "module.function.moment". A test build (-DPP_FAULT) reads PPDB_FAULT once:
+ *   PPDB_FAULT="name=action[,name=action...]"   action: kill[:n]  SIGKILL at the n-th passage (1 = first)
+ *                                                       stop[:n]  SIGSTOP at the n-th passage
+ *                                                       sleep:ms  at each passage
+ *                                                       errno:ENOSPC (or a number)  PP_FAULT_ERROR returns it
+ * and calls pp_fault_hook, if set, at each passage: schedulers of model tests hang there.
+ */
+#ifndef PP_SHM_FAULT_H
+#define PP_SHM_FAULT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct pp_fault_site {
+	const char *name;
+	const char *file;
+	int line;
+};
+
+/* True in a build with fault points. */
+bool pp_fault_built(void);
+
+/* Points linked into this binary, duplicates included: fills up to cap, returns how many there are. 0 in a release build. */
+size_t pp_fault_sites(const struct pp_fault_site **out, size_t cap);
+
+/* Replaces the settings of PPDB_FAULT from within a test; NULL clears. -EINVAL: not understood. -ENOTSUP in a release build. */
+int pp_fault_set(const char *spec);
+
+/* Called with the point's name and `context` at each passage, in the thread that passes. */
+extern void (*pp_fault_hook)(const char *name, void *context);
+extern void *pp_fault_hook_context;
+
+#ifdef PP_FAULT
+
+int pp_fault_pass(const struct pp_fault_site *site);
+
+#define PP_FAULT_ERROR(NAME)                                                                        \
+	(__extension__({                                                                            \
+		static const struct pp_fault_site pp_fault_here = { NAME, __FILE__, __LINE__ };     \
+		static const struct pp_fault_site *const pp_fault_entry                             \
+			__attribute__((used, section("pp_faults"))) = &pp_fault_here;               \
+		pp_fault_pass(&pp_fault_here);                                                      \
+	}))
+#define PP_FAULT_POINT(NAME) ((void)PP_FAULT_ERROR(NAME))
+
+#else
+
+#define PP_FAULT_ERROR(NAME) 0
+#define PP_FAULT_POINT(NAME) ((void)0)
+
+#endif
+#endif
