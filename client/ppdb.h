@@ -1,0 +1,323 @@
+/*
+ * ppdb.h - an ordered key-value store in shared memory, read and written in place by any number of processes.
+ *
+ *	ppdb *db;
+ *	if (ppdb_attach(NULL, NULL, &db) == PPDB_OK) {
+ *		ppdb_put(db, PPDB_TABLE_DEFAULT, PPDB_S("hello"), PPDB_S("world"), NULL, NULL);
+ *		ppdb_detach(db);
+ *	}
+ *
+ * Link with -lppdb-client (pkg-config ppdb-client). ppdbd must run, or be startable with PPDB_AUTOSTART.
+ *
+ * Results.  Functions that can fail return int: PPDB_OK (0), -errno (-1..-4095) or one of PPDB_NOTFOUND... (-20001 down).
+ *           ppdb_strerror() gives the general text, ppdb_errdetail() one sentence about this thread's last failure.
+ *           Outputs are untouched on failure unless the function says otherwise.
+ * Keys      1..4096 bytes, values 0..64 MiB, any bytes, ordered as memcmp orders them.
+ * Threads.  A `ppdb` may be used by all threads of a process at once. A `ppdb_view` and its iterators are used by one thread
+ *           at a time; they may be handed on to another thread. The library starts no threads, prints nothing, installs no
+ *           signal handlers and never ends the process.
+ * Slots.    Each thread that calls takes one of the daemon's slots and gives it back when it ends; so does each open view.
+ *           None free: -ENOSPC (start ppdbd with more --slots).
+ * Options.  Option structs begin with `size` (set it to sizeof) and `flags`. NULL = defaults. A non-zero byte beyond what this
+ *           library knows: -E2BIG. An unknown flag: -EINVAL.
+ * Restarts. When ppdbd dies, reading goes on, and so does writing until the log rings are full. The library finds the next
+ *           ppdbd by itself, inside calls (it looks at the socket at most every 50 ms of calls, never on the hot path). When
+ *           the shared memory was replaced meanwhile (a cold start), the handle moves over to it; tickets of writes that did
+ *           not survive give PPDB_LOST and open views PPDB_EVICTED until they are refreshed.
+ * Crash.    "Crash:" says what a SIGKILL inside the call leaves. Nobody else ever waits for a killed or stopped process.
+ */
+#ifndef PPDB_H
+#define PPDB_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define PPDB_API __attribute__((visibility("default")))
+#else
+#define PPDB_API
+#endif
+
+/* 0xMMmmpp: major, minor, patch of this header. */
+#define PPDB_VERSION 0x000100u
+
+/* X(name, code, message): the own error codes; the first is -20001. */
+#define PPDB_ERRORS(X)                                                                             \
+	X(NOTFOUND, -20001, "no such key")                                                         \
+	X(EXISTS, -20002, "the key exists already")                                                \
+	X(CONFLICT, -20003, "the key's version is not the expected one; read it again and retry")  \
+	X(FULL, -20004, "the arena is full; delete keys or restart ppdbd with more --memory")      \
+	X(TABLE_UNKNOWN, -20005, "no such table; create it with 'ppdb table create'")              \
+	X(CORRUPT, -20006, "damaged data was found; run 'ppdb check'")                             \
+	X(LAYOUT, -20007, "the arena has another layout version; use the library of its ppdbd")    \
+	X(DAEMON_GONE, -20008, "ppdbd is not running; start it with 'ppdb start'")                 \
+	X(EVICTED, -20009, "this view was revoked because it pinned too much; begin a new one")    \
+	X(LOST, -20010, "the position was lost in a restart or was recycled")                      \
+	X(FORKED, -20011, "the handle belongs to the parent; call ppdb_reattach_after_fork")       \
+	X(KEYSIZE, -20012, "a key has 1 to 4096 bytes")                                            \
+	X(VALSIZE, -20013, "a value has at most 64 MiB")                                           \
+	X(TYPE, -20014, "the value is not a decimal number of 64 bits")                            \
+	X(READONLY, -20015, "this handle is attached read-only")                                   \
+	X(OVERLOAD, -20016, "the log cannot keep up, all rings are full; try again a little later") \
+	X(TIMEOUT, -20017, "the time-out passed before it was done")
+
+#ifndef PP_SHM_ERRORS_H /* inside the library the same numbers come from its own list; client/errors.c compares them */
+enum {
+	PPDB_OK = 0,
+#define PPDB_ERROR_ENUM(name, code, text) PPDB_##name = code,
+	PPDB_ERRORS(PPDB_ERROR_ENUM)
+#undef PPDB_ERROR_ENUM
+};
+#endif
+
+typedef struct ppdb ppdb;           /* one attachment of this process */
+typedef struct ppdb_view ppdb_view; /* a place to read from without copying */
+typedef struct ppdb_iter ppdb_iter; /* a position in a view */
+
+typedef uint32_t ppdb_table; /* keyspace */
+#define PPDB_TABLE_DEFAULT 0u
+
+/* Position in the order of commits, and ticket to wait for. 0 = none. Valid for every process of the same store. */
+typedef uint64_t ppdb_seq;
+
+/* Bytes of somebody else: whoever made the slice says how long they live. `data` may be NULL when size is 0. */
+typedef struct ppdb_slice {
+	const void *data;
+	size_t size;
+} ppdb_slice;
+
+#ifdef __cplusplus
+#define PPDB_S(literal) (ppdb_slice{("" literal), sizeof(literal) - 1})
+#else
+#define PPDB_S(literal) ((ppdb_slice){("" literal), sizeof(literal) - 1})
+#endif
+
+/* What a read found. key and value point into shared memory, see the function that filled it for how long. */
+typedef struct ppdb_item {
+	ppdb_slice key, value;
+	uint64_t version;    /* of the key: >= 1, grows by one with each write to it; for ppdb_cas */
+	uint64_t expires_ms; /* CLOCK_REALTIME milliseconds, 0 = never */
+	ppdb_seq seq;        /* commit position of this value */
+} ppdb_item;
+
+/* How far a write has got. Each level includes those before it. */
+typedef enum ppdb_level {
+	PPDB_VISIBLE = 0,    /* every process sees it */
+	PPDB_CRASHSAFE = 1,  /* survives the death of every process while the machine stays up */
+	PPDB_DURABLE = 2,    /* on disk: survives loss of power */
+	PPDB_REPLICATED = 3  /* on another machine; not offered yet: -ENOTSUP */
+} ppdb_level;
+
+/* ---- text ------------------------------------------------------------------------------------------------------- */
+
+/* PPDB_VERSION of the library in use. Any thread, never fails. */
+PPDB_API uint32_t ppdb_version(void);
+
+/* General text and symbolic name ("PPDB_FULL", "ENOMEM") of any result. Never NULL; valid until the thread's next call of it. */
+PPDB_API const char *ppdb_strerror(int code);
+PPDB_API const char *ppdb_errname(int code);
+
+/* One sentence about the last failure in this thread, "" if there is none; valid until the thread's next ppdb call. A
+ * PPDB_NOTFOUND, EXISTS or CONFLICT leaves it as it was. */
+PPDB_API const char *ppdb_errdetail(void);
+
+/* ---- attach ----------------------------------------------------------------------------------------------------- */
+
+enum ppdb_attach_flags {
+	PPDB_RDONLY = 1u,    /* map the data read-only: this process cannot damage the store, whatever it does */
+	PPDB_AUTOSTART = 2u, /* start ppdbd (from $PPDBD, else from $PATH) when none answers */
+	PPDB_POPULATE = 4u   /* fill the page tables now, so that first reads are fast; costs time for a large store */
+};
+
+typedef struct ppdb_attach_opts {
+	uint32_t size, flags;    /* sizeof, ppdb_attach_flags */
+	uint32_t timeout_ms;     /* go on trying this long until a ppdbd answers; 0 = try once (its answer: 5 s) */
+	uint32_t reserved;       /* 0 */
+	const char *client_name; /* shown by `ppdb clients`, at most 31 bytes; NULL = name of the program */
+} ppdb_attach_opts;
+
+/*
+ * Attaches this process to the store `name` (NULL = "default"; with a '/' it is the path of the socket) and stores a handle in
+ * *out; ppdb_detach frees it. A process may attach several times.
+ * Errors: PPDB_DAEMON_GONE no ppdbd answers; -EACCES refused by its allow lists; PPDB_LAYOUT library and ppdbd do not fit;
+ * -EINVAL flags, or a bad name; -E2BIG; -ENOMEM; -EAGAIN too many clients; -errno of the socket or the mapping.
+ * Threads: any. Blocks up to the time-out.
+ * Crash: ppdbd notices the death and takes the record back.
+ */
+PPDB_API int ppdb_attach(const char *name, const ppdb_attach_opts *opts, ppdb **out);
+
+/*
+ * Gives all slots back and frees the handle. Writes that returned are not waited for (they become durable all the same; see
+ * ppdb_sync). No other thread may be inside a call with this handle. NULL is allowed. In a forked child it only frees.
+ * Errors: -EBUSY while views are open (nothing was done).
+ * Crash: as a death of the process.
+ */
+PPDB_API int ppdb_detach(ppdb *db);
+
+/*
+ * Makes a handle that came through fork() usable in the child: attaches again with the same options. Before it every call
+ * with the handle gives PPDB_FORKED (also in children of vfork-less clone). Views of the parent stay unusable in the child:
+ * only ppdb_view_end may be called with them. In the process that attached: no effect.
+ * Errors: as ppdb_attach; the handle then still gives PPDB_FORKED.
+ * Threads: by one thread, while no other uses the handle.
+ */
+PPDB_API int ppdb_reattach_after_fork(ppdb *db);
+
+/* ---- read by copy ----------------------------------------------------------------------------------------------- */
+
+/*
+ * Copies the value of `key` to buf (`cap` bytes; NULL allowed when cap is 0) and its size to *len (NULL allowed).
+ * Errors: PPDB_NOTFOUND; -ENOBUFS value larger than cap: nothing copied, *len is its size; PPDB_KEYSIZE; PPDB_TABLE_UNKNOWN;
+ * PPDB_FORKED; -ENOSPC no slot for this thread; PPDB_EVICTED (read-only handle that pinned too much).
+ * Threads: any. Never blocks.
+ * Crash: nothing is left.
+ */
+PPDB_API int ppdb_get(ppdb *db, ppdb_table table, ppdb_slice key, void *buf, size_t cap, size_t *len);
+
+/*
+ * Looks up n keys at once, overlapping their cache misses: several times faster than one by one. rcs[i] (PPDB_OK, PPDB_NOTFOUND
+ * or another code) and out[i] tell about keys[i]; out[i] points into shared memory and lives as ppdb_view_get's.
+ * The view must belong to db. Returns PPDB_OK when all keys were looked up, else the error that stopped the call.
+ */
+PPDB_API int ppdb_get_many(ppdb *db, ppdb_table table, const ppdb_slice *keys, size_t n, ppdb_view *view, ppdb_item *out,
+	int *rcs);
+
+/* ---- write ------------------------------------------------------------------------------------------------------ */
+
+enum ppdb_write_flags {
+	PPDB_ASYNC = 1u,    /* return when visible; the ticket tells when it is durable */
+	PPDB_IFABSENT = 2u, /* only if there is no such key, else PPDB_EXISTS */
+	PPDB_IFPRESENT = 4u /* only if there is such a key, else PPDB_NOTFOUND */
+};
+
+typedef struct ppdb_wopts {
+	uint32_t size, flags;  /* sizeof, ppdb_write_flags */
+	uint64_t ttl_ms;       /* the value vanishes after this many milliseconds; 0 = never */
+	uint64_t timeout_ms;   /* bound of the whole call; 0 = 1 s for room in the log, then until durable (30 s without a ppdbd) */
+} ppdb_wopts;
+
+/*
+ * What all writes share. wopts NULL: return when the write is durable. *ticket (NULL allowed) is set whenever the write took
+ * place, also when only the wait for durability failed: PPDB_TIMEOUT, PPDB_DAEMON_GONE and the log's -errno with a ticket != 0
+ * mean "visible, not known to be durable"; PPDB_LOST with a ticket: a cold start came between, the write did not survive.
+ * With ticket 0 (it is cleared at the start) nothing happened, and nothing will happen later.
+ * Errors besides each function's own: PPDB_KEYSIZE, PPDB_VALSIZE, PPDB_TABLE_UNKNOWN, PPDB_READONLY, PPDB_FULL (arena), -ENOSPC
+ * (disk, or no slot for this thread), PPDB_OVERLOAD (log rings full), PPDB_DAEMON_GONE (the same, and no ppdbd), PPDB_FORKED, -EINVAL,
+ * -E2BIG, -errno of a failed log (reading goes on, writing ends until ppdbd is restarted).
+ * Threads: any. Blocks only for room in the log and durability, both bounded; never on another client.
+ * Crash: the write happened wholly or not at all; ppdbd takes back what the call held.
+ */
+
+/* Stores a value. Errors: PPDB_EXISTS (IFABSENT), PPDB_NOTFOUND (IFPRESENT). */
+PPDB_API int ppdb_put(ppdb *db, ppdb_table table, ppdb_slice key, ppdb_slice val, const ppdb_wopts *opts, ppdb_seq *ticket);
+
+/* Removes a key. Errors: PPDB_NOTFOUND. Works on a full store. Flags: PPDB_ASYNC only; ttl_ms must be 0. */
+PPDB_API int ppdb_del(ppdb *db, ppdb_table table, ppdb_slice key, const ppdb_wopts *opts, ppdb_seq *ticket);
+
+/*
+ * Stores a value if the key's version (ppdb_item.version) is `version`; 0 = the key must be absent.
+ * *newver (NULL allowed) = the new version; on PPDB_CONFLICT the version that was found, 0 = absent.
+ * Flags: PPDB_ASYNC only.
+ */
+PPDB_API int ppdb_cas(ppdb *db, ppdb_table table, ppdb_slice key, uint64_t version, ppdb_slice val, const ppdb_wopts *opts,
+	uint64_t *newver, ppdb_seq *ticket);
+
+/*
+ * Adds delta to a counter kept as decimal text; an absent key counts as `initial`. *result (NULL allowed) = the sum stored.
+ * A time to live that the counter has stays unless ttl_ms gives another. Errors: PPDB_TYPE not a number, or out of 64 bits;
+ * PPDB_EXISTS / PPDB_NOTFOUND by the flags.
+ */
+PPDB_API int ppdb_add_i64(ppdb *db, ppdb_table table, ppdb_slice key, int64_t delta, int64_t initial, const ppdb_wopts *opts,
+	int64_t *result, ppdb_seq *ticket);
+
+/* ---- durability ------------------------------------------------------------------------------------------------- */
+
+/*
+ * Waits until the write with this ticket (of any process) has reached a level. timeout_ns < 0 = no limit (but 30 s without a
+ * ppdbd give PPDB_DAEMON_GONE), 0 = only look. Ticket 0 is reached.
+ * Errors: PPDB_TIMEOUT; PPDB_LOST it did not survive a cold start; PPDB_DAEMON_GONE; -EINVAL no such level, or a ticket that was
+ * never given out; -ENOTSUP PPDB_REPLICATED; -errno of a failed log; PPDB_FORKED; -ENOSPC no slot.
+ */
+PPDB_API int ppdb_wait(ppdb *db, ppdb_seq ticket, ppdb_level level, int64_t timeout_ns);
+
+/* Waits until all writes that this handle's threads made before the call are durable. As ppdb_wait. */
+PPDB_API int ppdb_sync(ppdb *db, int64_t timeout_ns);
+
+/* The newest position such that every write up to it has reached the level; one load from shared memory. 0 = none, or the
+ * handle cannot tell (forked, PPDB_REPLICATED). A write may itself be VISIBLE before this position has passed it. */
+PPDB_API ppdb_seq ppdb_reached(ppdb *db, ppdb_level level);
+
+/* ---- views: read in place --------------------------------------------------------------------------------------- */
+
+enum ppdb_view_flags {
+	PPDB_VIEW_LATEST = 0u,   /* each read sees the newest committed value */
+	PPDB_VIEW_SNAPSHOT = 1u, /* one consistent cut that holds all that this process has read or written before */
+	PPDB_VIEW_FRESH = 2u     /* the same, and all that was committed anywhere before the call (asks ppdbd) */
+};
+
+/*
+ * Begins a view and stores it in *out; ppdb_view_end frees it. Pointers that reads through the view hand out are valid until
+ * ppdb_view_refresh or ppdb_view_end. A view takes one slot. A LATEST view pins the memory that was alive while it was
+ * open: refresh long-lived ones now and then.
+ * Errors: -EINVAL flags; -ENOSPC no slot; PPDB_TIMEOUT, PPDB_DAEMON_GONE (FRESH and SNAPSHOT: no cut within 1 s); -ENOMEM;
+ * PPDB_FORKED.
+ * Crash: ppdbd gives the slot back and what it pinned.
+ */
+PPDB_API int ppdb_view_begin(ppdb *db, uint32_t flags, ppdb_view **out);
+
+/* Ends all pointers of the view and its iterators' items, and moves it to now (a new snapshot; a new arena after a cold
+ * start). Iterators stay open and keep their position. On an error the view can only be refreshed again or ended. */
+PPDB_API int ppdb_view_refresh(ppdb_view *view);
+
+/* Frees the view. Its iterators must be closed before. NULL is allowed. */
+PPDB_API void ppdb_view_end(ppdb_view *view);
+
+/* SNAPSHOT and FRESH: the position of the cut. LATEST: all writes up to it are seen for sure, later ones may be. 0 = none. */
+PPDB_API ppdb_seq ppdb_view_seq(const ppdb_view *view);
+
+/* PPDB_OK: what was read in place so far is valid. PPDB_EVICTED: the view was revoked, what was read in place may be void.
+ * PPDB_FORKED. */
+PPDB_API int ppdb_view_check(const ppdb_view *view);
+
+/*
+ * Finds a key without copying: out->key and out->value point into shared memory (read-only; the caller must not write there).
+ * Errors: PPDB_NOTFOUND, PPDB_KEYSIZE, PPDB_TABLE_UNKNOWN, PPDB_EVICTED, PPDB_FORKED. Never blocks.
+ */
+PPDB_API int ppdb_view_get(ppdb_view *view, ppdb_table table, ppdb_slice key, ppdb_item *out);
+
+/* ---- iterators -------------------------------------------------------------------------------------------------- */
+
+typedef struct ppdb_iter_opts {
+	uint32_t size, flags;           /* sizeof, 0 */
+	ppdb_slice lower, upper, prefix; /* lower <= key < upper, and key begins with prefix; size 0 = no bound; copied */
+} ppdb_iter_opts;
+
+/* Opens an iterator over one table in byte order, not yet positioned; ppdb_iter_close frees it. It uses its view.
+ * Errors: -EINVAL, -E2BIG, -ENOMEM, PPDB_KEYSIZE (bound too long), PPDB_EVICTED, PPDB_FORKED. */
+PPDB_API int ppdb_iter_open(ppdb_view *view, ppdb_table table, const ppdb_iter_opts *opts, ppdb_iter **out);
+
+/*
+ * Move and fill *out (as ppdb_view_get does). first, last: ends of the range. next, prev: from the item handed out last; on a
+ * fresh iterator next = first, prev = last. seek: first key >= k; seek_le: last key <= k (both inside the range).
+ * PPDB_NOTFOUND at the end; from there prev, or next, leads back into the range. PPDB_EVICTED, PPDB_FORKED. On a LATEST view keys
+ * that others insert or remove meanwhile may or may not be met; those that stay are met exactly once. Never blocks.
+ */
+PPDB_API int ppdb_iter_first(ppdb_iter *iter, ppdb_item *out);
+PPDB_API int ppdb_iter_last(ppdb_iter *iter, ppdb_item *out);
+PPDB_API int ppdb_iter_next(ppdb_iter *iter, ppdb_item *out);
+PPDB_API int ppdb_iter_prev(ppdb_iter *iter, ppdb_item *out);
+PPDB_API int ppdb_iter_seek(ppdb_iter *iter, ppdb_slice key, ppdb_item *out);
+PPDB_API int ppdb_iter_seek_le(ppdb_iter *iter, ppdb_slice key, ppdb_item *out);
+
+/* Frees the iterator. NULL is allowed. */
+PPDB_API void ppdb_iter_close(ppdb_iter *iter);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
