@@ -1,0 +1,155 @@
+/*
+ * region_grow.c - backs more of the region, by whichever process needs it first.
+ *
+ * Segment n is backed by everybody who finds committed_segments = n: bind to the node, back its page table, back its 2 MiB, CAS
+ * n -> n + 1. All steps before the CAS are idempotent (shm/commit.c), so racing processes help each other, and one CAS wins.
+ * Nobody hands out or touches a page of segment n before it has seen committed_segments > n.
+ *
+ * Memory of the page table is zero = PP_PAGE_FREE. Dies before the CAS: the next one redoes it at little cost. Dies between the
+ * CAS and the count: globals.free_pages is 32 too low until the keeper counts again.
+ */
+#include "shm/commit.h"
+#include "shm/fault.h"
+#include "shm/numa.h"
+#include "shm/region.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/vfs.h>
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#endif
+
+/* A file longer than the process's own limit would bring it SIGXFSZ. */
+static int check_limit(uint64_t file_bytes)
+{
+	struct rlimit limit;
+
+	if (!getrlimit(RLIMIT_FSIZE, &limit) && limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < file_bytes)
+		return pp_detail(-EFBIG, "the arena cannot grow here: this process has a limit on file sizes (ulimit -f)");
+	return 0;
+}
+
+static int commit(struct pp_region *r, uint64_t offset, uint64_t bytes, uint64_t *huge)
+{
+	return pp_commit(r->fd, r->base, offset, bytes, (enum pp_page_kind)r->header->page_kind, huge);
+}
+
+/* The pieces of 2 MiB that hold the page table of segment n, but not those that hold segment n - 1's as well. */
+static int commit_table(struct pp_region *r, uint64_t n, uint64_t *huge)
+{
+	uint64_t entries = PP_PAGES_PER_SEGMENT * sizeof(struct pp_page);
+	uint64_t start = pp_ref_of(r, r->pages) + n * entries, last = start + entries - 1;
+
+	/* entries are smaller than a piece: at most one new piece, the one that `last` lies in */
+	if (!n || (start - 1) / PP_SEGMENT_BYTES == last / PP_SEGMENT_BYTES)
+		return 0;
+	return commit(r, last / PP_SEGMENT_BYTES * PP_SEGMENT_BYTES, PP_SEGMENT_BYTES, huge);
+}
+
+static void note_node(struct pp_region *r, uint64_t n, unsigned node)
+{
+	for (uint64_t i = n * PP_PAGES_PER_SEGMENT; i < (n + 1) * PP_PAGES_PER_SEGMENT; i++)
+		pp_store_rlx(&r->pages[i].node, node); /* hint */
+}
+
+static int back_segment(struct pp_region *r, uint64_t n, unsigned node, uint64_t *huge)
+{
+	uint64_t offset = r->segments_at + n * PP_SEGMENT_BYTES;
+	int rc = check_limit(offset + PP_SEGMENT_BYTES);
+
+	if (!rc)
+		rc = PP_FAULT_ERROR("region.grow.start");
+	if (!rc)
+		rc = commit_table(r, n, huge);
+	if (rc)
+		return rc;
+	if (r->header->nodes > 1) {
+		pp_numa_prefer(r->base + offset, PP_SEGMENT_BYTES, node); /* failing costs locality only */
+		note_node(r, n, node);
+	}
+	PP_FAULT_POINT("region.grow.bound");
+	return commit(r, offset, PP_SEGMENT_BYTES, huge);
+}
+
+int pp_region_grow(struct pp_region *r, unsigned node)
+{
+	/* [region.grow:committed] pairs [region.grow:committed]: table and segment below it are backed */
+	uint64_t n = pp_load_acq(&r->globals->committed_segments), huge = 0;
+	int rc;
+
+	if (r->readonly)
+		return PPDB_READONLY;
+	if (n >= r->header->max_segments)
+		return pp_detail(PPDB_FULL, "the arena has reached its limit of %llu MiB",
+				 (unsigned long long)(r->header->memory_max >> 20));
+	rc = back_segment(r, n, node, &huge);
+	if (rc == -ENOSPC)
+		return pp_detail(rc, "the arena cannot grow: its file system is full at %llu MiB",
+				 (unsigned long long)((r->segments_at + n * PP_SEGMENT_BYTES) >> 20));
+	if (rc)
+		return rc;
+	PP_FAULT_POINT("region.grow.backed");
+	if (!pp_cas_acqrel(&r->globals->committed_segments, &n, n + 1))
+		return 0;
+	PP_FAULT_POINT("region.grow.committed");
+	pp_add_rlx(&r->globals->free_pages, PP_PAGES_PER_SEGMENT); /* stat: soft */
+	if (huge)
+		pp_add_rlx(&r->globals->huge_segments, huge); /* stat */
+	return 0;
+}
+
+/* End of the page table that is backed; between it and segment 0 the file may have a hole. */
+static uint64_t backed_tables(const struct pp_region *r, uint64_t segments)
+{
+	uint64_t end = pp_ref_of(r, r->pages) + segments * PP_PAGES_PER_SEGMENT * sizeof(struct pp_page);
+
+	return (end + PP_SEGMENT_BYTES - 1) / PP_SEGMENT_BYTES * PP_SEGMENT_BYTES;
+}
+
+int pp_region_populate(struct pp_region *r)
+{
+	uint64_t segments = pp_load_acq(&r->globals->committed_segments);
+
+	if (madvise(r->base, backed_tables(r, segments), MADV_POPULATE_READ) ||
+	    madvise(r->base + r->segments_at, segments * PP_SEGMENT_BYTES, MADV_POPULATE_READ))
+		return -errno;
+	return 0;
+}
+
+const char *pp_region_pages_text(const struct pp_region *r)
+{
+	uint64_t segments = pp_load_acq(&r->globals->committed_segments);
+	uint64_t pieces = backed_tables(r, segments) / PP_SEGMENT_BYTES + segments;
+	uint64_t huge = pp_load_rlx(&r->globals->huge_segments); /* stat */
+
+	if (r->header->page_kind == PP_MEM_HUGETLB)
+		return "hugetlb 2 MiB";
+	if (r->header->page_kind == PP_MEM_4K || !huge)
+		return "4 KiB";
+	return huge >= pieces ? "THP 2 MiB" : "THP 2 MiB, partly";
+}
+
+/* /proc/mounts has "device folder type options"; no pagesize= among the options means the default size, which statfs tells. */
+int pp_region_hugetlb_mount(char *out, size_t cap)
+{
+	FILE *mounts = fopen("/proc/mounts", "re");
+	char line[1024], folder[512], type[64];
+	int rc = -ENOENT;
+
+	if (!mounts)
+		return -errno;
+	while (rc && fgets(line, sizeof(line), mounts)) {
+		struct statfs fs;
+
+		if (sscanf(line, "%*s %511s %63s", folder, type) != 2 || strcmp(type, "hugetlbfs"))
+			continue;
+		if (!statfs(folder, &fs) && (uint64_t)fs.f_bsize == PP_SEGMENT_BYTES && strlen(folder) < cap)
+			rc = strcpy(out, folder) ? 0 : rc;
+	}
+	fclose(mounts);
+	return rc;
+}
