@@ -41,7 +41,7 @@ typedef uint64_t pp_ref;
 #define PP_SEGMENT_BYTES (UINT64_C(2) << 20)
 #define PP_PAGE_BYTES (UINT64_C(64) << 10)
 #define PP_PAGES_PER_SEGMENT 32
-#define PP_CLASSES 96          /* block classes; see shm/alloc.h */
+#define PP_CLASSES 96          /* rows of the partial bits: block classes and three for pages; see shm/alloc.h */
 #define PP_BLOCK_MIN 48        /* bytes, header included: at most 1365 blocks a page */
 #define PP_BITMAP_WORDS 22     /* enough for PP_PAGE_BYTES / PP_BLOCK_MIN bits */
 #define PP_MAX_SLOTS 8192      /* 14 bits in a version's state word, 0 and the top reserved */
@@ -52,14 +52,20 @@ typedef uint64_t pp_ref;
 /*
  * word:   | 2 state | 22 generation | 40 birth era |     FREE -> PRIVATE (owner of the page), PRIVATE -> LIVE (CAS, after
  *          63     62 61           40 39           0      linking; helpers may do it), LIVE -> RETIRED (CAS, after unlinking),
- *                                                        RETIRED -> FREE (whoever holds the page, generation + 1).
- * retired: retire era while RETIRED, else 0. Written before the CAS to RETIRED by the winner-to-be (every contender writes an
- *          era that is no newer than now and no older than the unlink, so any of their values is right).
+ *                                                        RETIRED -> FREE (whoever holds the page, generation + 1), and
+ *                                                        PRIVATE -> RETIRED for a block that was never linked.
+ * retired: PP_PRIVATE_OF(slot) from the allocation on (whose it is while PRIVATE); the retire era while RETIRED, written
+ *          before the CAS LIVE -> RETIRED by the winner-to-be (every contender writes an era that is no newer than now and no
+ *          older than the unlink, so any of their values is right). A RETIRED block that still says PP_PRIVATE_OF gets the era of
+ *          the first sweep that sees it.
  */
 struct pp_block {
 	pp_a64 word;
 	pp_a64 retired;
 };
+
+#define PP_PRIVATE_BIT (UINT64_C(1) << 63)
+#define PP_PRIVATE_OF(slot) (PP_PRIVATE_BIT | (uint64_t)(slot))
 
 enum pp_block_state { PP_BLOCK_FREE = 0, PP_BLOCK_PRIVATE = 1, PP_BLOCK_LIVE = 2, PP_BLOCK_RETIRED = 3 };
 
@@ -180,6 +186,7 @@ enum pp_slot_state {
 
 #define PP_IDLE UINT64_MAX                 /* value of interval_low when the slot reads nothing */
 #define PP_NOTES 8
+#define PP_PARKED 16
 #define PP_CRASHREFS 8
 
 /* What the owner is about to link or unlink, for the reaper: written (release) before the CAS it describes. */
@@ -223,7 +230,11 @@ struct pp_slot {
 	/* what a reaper must know */
 	PP_LINE pp_a64 note_count;             /* soft; the reaper looks at all notes */
 	struct pp_note note[PP_NOTES];
-	pp_a64 large_first, large_pages;       /* page run being claimed */
+	pp_a64 large_first, large_pages;       /* page run last claimed or being freed: index + 1; | 1 freeing | 63 pages | */
+	pp_a64 moving;                         /* block last retired: its bits may not be set yet */
+	pp_a64 holding;                        /* page being claimed or swept: index + 1, before the CAS of its word */
+	pp_a64 scan_all;                       /* 1: PRIVATE blocks may lie in pages that `parked` does not name */
+	PP_LINE pp_a32 parked[PP_PARKED];      /* pages given up that may hold PRIVATE blocks of this operation: index + 1 */
 	PP_LINE pp_a32 page[PP_CLASSES];       /* page owned for each class: index + 1, 0 = none */
 	/* references held for long (shm/sync.h): | 24 low bits of the slot's generation | 40 reference |; owner writes (seq) */
 	PP_LINE pp_a64 refs[PP_CRASHREFS];
@@ -262,22 +273,25 @@ enum pp_page_type {
 };
 
 /*
- * word: | 8 type | 8 class | 16 owner slot + 1 | 32 version |; every change is a CAS with version + 1. The owner alone takes free
- * bits; anybody sets them. Bitmaps are soft: the block headers are the truth and the reaper rebuilds them.
+ * word: | 8 type | 8 class | 16 owner slot + 1 | 32 version |; every change is a CAS with version + 1. Only the owner (who holds
+ * the page, or sweeps it) touches `free`, `carved`, `swept` and frees blocks; anybody sets bits of `limbo`. Bitmaps are soft: the
+ * block headers are the truth and the reaper rebuilds them.
  */
 struct pp_page {
 	PP_LINE pp_a64 word;
 	pp_a32 carved;                         /* blocks [0, carved) have a header; only the owner raises it */
 	pp_a32 run;                            /* pages of a large run */
 	pp_a64 retired;                        /* EMPTY: era */
-	pp_a32 retired_count;                  /* soft: set bits of `limbo` */
-	pp_a32 free_count;                     /* soft: set bits of `free` */
+	pp_a64 swept;                          /* set_version of the last sweep: nothing new can be had before the next one */
+	pp_a32 free_count;                     /* blocks that were free or not carved when the last owner let go */
+	pp_a32 floor;                          /* generation that no block of the page's earlier lives exceeds */
+	pp_a64 limbo[PP_BITMAP_WORDS];         /* 1 = block is RETIRED, waiting for its intervals (may be set too often) */
+	pp_a64 free[PP_BITMAP_WORDS];          /* 1 = block is FREE and not in an owner's hand */
 	pp_a32 node;
 	pp_a32 home;                           /* shard it was last used for, a hint */
-	pp_a64 spare[2];
-	pp_a64 free[PP_BITMAP_WORDS];          /* 1 = block is FREE and not in an owner's hand */
-	pp_a64 limbo[PP_BITMAP_WORDS];         /* 1 = block is RETIRED, waiting for its intervals */
-	pp_a64 spare2[12];
+	pp_a32 retired_count;                  /* soft: set bits of `limbo` when the last owner let go */
+	pp_a32 pad;
+	pp_a64 spare[13];
 };
 
 #define PP_PAGE_WORD(type, klass, owner, version) \

@@ -33,6 +33,7 @@ static inline void pp_read_enter(struct pp_thread *t)
 	pp_store_rel(&t->slot->low, era);
 	pp_publish_fence(t);
 	t->low = t->high = era;
+	t->enters++;
 }
 
 static inline void pp_read_leave(struct pp_thread *t)
@@ -92,14 +93,7 @@ struct pp_extra_slots {
 int pp_reclaim_scan(struct pp_region *, const struct pp_extra_slots *extra, unsigned nextra, struct pp_scan *scan);
 void pp_reclaim_announce(struct pp_region *, const struct pp_scan *, uint64_t prune_floor, const uint64_t *held, unsigned nheld);
 
-/* A private, consistent copy of the announced sets, refreshed when set_version moved. */
-struct pp_safe {
-	uint64_t version, era, prune_floor;
-	unsigned intervals, held_count;
-	struct pp_interval *interval;   /* malloc'ed, grows */
-	uint64_t *held;
-	unsigned interval_cap, held_cap;
-};
+/* struct pp_safe (shm/thread.h) is a private, consistent copy of the announced sets. */
 int pp_safe_refresh(struct pp_region *, struct pp_safe *);      /* 1 = changed, 0 = same, -ENOMEM */
 void pp_safe_clear(struct pp_safe *);
 /* True if a block with this header may be freed under the announced intervals. */

@@ -11,13 +11,27 @@
 
 struct pp_hand {                         /* free blocks taken from the owned page of one class, not yet handed out */
 	uint64_t bits;                   /* of bitmap word `word` */
-	uint32_t word;
-	uint32_t scan;                   /* next bitmap word to look at */
+	uint64_t at;                     /* payload reference of that word's block 0 */
+	uint32_t size, word;
+	uint32_t page;                   /* index + 1 of the owned page, 0 = none */
+	uint32_t cursor;                 /* segment where the search for partial pages goes on */
+	uint64_t dry, full;              /* set_version + 1 at which no partial page, no page at all was found */
+	uint32_t skips;
+	bool reserved;                   /* the page is from the reserve: only for threads that may use it */
 };
 
 struct pp_spin {                         /* what shm/wait.c has learned about spinning in this thread */
 	uint64_t mean_ns;                /* exponential average of how long a wait lasts */
 	uint32_t skip, penalty;          /* waits still to pass without spinning; how many the next failure costs */
+};
+
+/* A private, consistent copy of the announced sets (shm/reclaim.h), refreshed when set_version moved. */
+struct pp_safe {
+	uint64_t version, era, prune_floor;
+	unsigned intervals, held_count;
+	struct pp_interval *interval;    /* malloc'ed, grows; ascending and disjoint */
+	uint64_t *held;                  /* malloc'ed, grows; ascending */
+	unsigned interval_cap, held_cap;
 };
 
 struct pp_thread {
@@ -35,6 +49,12 @@ struct pp_thread {
 	struct pp_hand hand[PP_CLASSES];
 	struct pp_spin spin;
 	bool reserve;                    /* may use the reserve: deletes and the keeper */
+	uint64_t enters;                 /* read sections so far: one operation's PRIVATE blocks live within one */
+	uint64_t parked_at;              /* `enters` that slot.parked belongs to */
+	unsigned parked;                 /* used entries of slot.parked */
+	uint32_t free_cursor;            /* segment where the search for free pages goes on */
+	uint64_t pages_dry;              /* set_version + 1 at which no empty page could be turned free */
+	struct pp_safe safe;
 };
 
 #endif
