@@ -63,7 +63,7 @@ struct pp_session {
 	struct pp_session *idle_next;
 };
 
-struct pp_lost { uint64_t low, high; }; /* tickets in (low, high) did not survive */
+struct pp_lost { pp_a64 low, high; }; /* tickets in (low, high) did not survive */
 
 enum pp_link_state { PP_LINK_DOWN, PP_LINK_ASKED, PP_LINK_UP };
 
@@ -76,6 +76,7 @@ struct ppdb {
 	bool readonly, populate;
 	pthread_mutex_t lock;
 	int sock;
+	uint64_t sock_inode;
 	enum pp_link_state link;
 	uint64_t asked_ns, retry_ns;
 	pp_a64 down_since_ns;          /* 0 = a daemon is there */
@@ -165,6 +166,7 @@ bool pp_link_down(struct ppdb *, uint64_t *for_ns);
 void pp_link_close(struct ppdb *, bool say_goodbye);
 int pp_link_lost(struct ppdb *, struct pp_mapping *, uint64_t ticket); /* 0 or PPDB_LOST */
 void pp_link_ask_close(struct ppdb *);
+int pp_start_daemon(const char *name, uint32_t timeout_ms);  /* start.c: runs ppdbd and waits until it is ready */
 
 /* ---- durability, wait.c. timeout_ns UINT64_MAX = no limit. Lets *s move to another mapping. */
 int pp_wait_ticket(struct ppdb *, struct pp_session *, uint64_t ticket, uint64_t timeout_ns);
