@@ -141,6 +141,7 @@ int pp_session_take(struct ppdb *, struct pp_session **out); /* for a view: an i
 void pp_session_give(struct pp_session *);                   /* back to the idle ones */
 int pp_session_move(struct pp_session *);                    /* to the current mapping (also from none) */
 void pp_sessions_end(struct ppdb *, bool leave_slots);       /* detach: all of them */
+unsigned pp_sessions_views(struct ppdb *);                   /* open ones */
 void pp_sessions_newest(struct ppdb *, uint64_t *written, uint64_t *seen);
 
 static inline void pp_session_note(pp_a64 *newest, uint64_t tag)
@@ -160,6 +161,7 @@ static inline void pp_mapping_get(struct pp_mapping *m)
 bool pp_mapping_evicted(const struct pp_mapping *);
 
 /* ---- link to the daemon, link.c */
+int pp_link_connect(const char *name);                       /* socket, or an error with detail */
 int pp_link_attach(struct ppdb *);                           /* first attach: fills map; blocks as the options say */
 void pp_link_poll(struct ppdb *, bool may_block);            /* hang-up? reconnect, bounded; never waits for an answer */
 bool pp_link_down(struct ppdb *, uint64_t *for_ns);

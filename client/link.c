@@ -76,7 +76,7 @@ static int connect_path(const char *path, const char *name)
 	return sock;
 }
 
-static int connect_name(const char *name)
+int pp_link_connect(const char *name)
 {
 	char path[108], first[108] = "";
 	int worst = -ENOENT;
@@ -111,7 +111,7 @@ static int ask(struct ppdb *db)
 {
 	struct pp_mapping *m = pp_load_rlx(&db->map); /* owner: ppdb.lock */
 	struct pp_request r;
-	int sock = connect_name(db->name), rc, fds = m && m->control ? 1 : 0;
+	int sock = pp_link_connect(db->name), rc, fds = m && m->control ? 1 : 0;
 
 	if (sock < 0)
 		return sock;

@@ -347,6 +347,16 @@ void pp_sessions_end(struct ppdb *db, bool leave_slots)
 	pthread_mutex_unlock(&registry);
 }
 
+unsigned pp_sessions_views(struct ppdb *db)
+{
+	unsigned n;
+
+	pthread_mutex_lock(&registry);
+	n = db->views;
+	pthread_mutex_unlock(&registry);
+	return n;
+}
+
 void pp_sessions_newest(struct ppdb *db, uint64_t *written, uint64_t *seen)
 {
 	pthread_mutex_lock(&registry);

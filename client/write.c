@@ -1,0 +1,171 @@
+/*
+ * write.c - single-key writes: check the options, run the engine's write in this thread, wait as asked.
+ *
+ * The engine returns when the write is visible; its tag is the ticket. Time-outs bound the whole call: first room in the ring and
+ * the log, then durability. When no room comes because the daemon is gone, the link is looked at; if that leads to another arena
+ * the write, which did not happen, is made there.
+ *
+ * Dies inside: the write is done or not done; the reaper settles it and takes back what the call held.
+ */
+#include "client/internal.h"
+
+struct write_call {
+	struct ppdb *db;
+	struct pp_session *s;
+	struct pp_write w;
+	uint64_t deadline;   /* 0 = none given */
+	bool async;
+};
+
+static uint64_t remaining(const struct write_call *c, uint64_t otherwise)
+{
+	uint64_t now;
+
+	if (!c->deadline)
+		return otherwise;
+	now = pp_now_ns();
+	return c->deadline > now ? c->deadline - now : 1;
+}
+
+static int begin(struct write_call *c, ppdb *db, ppdb_table table, ppdb_slice key, const ppdb_wopts *opts, uint32_t allowed,
+	ppdb_seq *ticket)
+{
+	ppdb_wopts o;
+	int rc = pp_session_enter(db, &c->s);
+
+	memset(&c->w, 0, sizeof(c->w));
+	if (ticket)
+		*ticket = 0;
+	if (rc)
+		return rc;
+	if (db->readonly)
+		return pp_detail(PPDB_READONLY, "%s", pp_error_text(PPDB_READONLY));
+	rc = pp_args_copy(&o, sizeof(o), opts, allowed, "write options");
+	if (rc)
+		return rc;
+	if ((o.flags & PPDB_IFABSENT) && (o.flags & PPDB_IFPRESENT))
+		return pp_detail(-EINVAL, "PPDB_IFABSENT and PPDB_IFPRESENT exclude each other");
+	rc = pp_args_key(&c->w.key, table, key);
+	if (rc)
+		return pp_detail(rc, "%s", pp_error_text(rc));
+	c->db = db;
+	c->async = o.flags & PPDB_ASYNC;
+	c->deadline = o.timeout_ms ? pp_deadline_ns(o.timeout_ms > UINT64_MAX / PP_NS_PER_MS ? UINT64_MAX :
+		o.timeout_ms * PP_NS_PER_MS) : 0;
+	if (o.ttl_ms) {
+		uint64_t now = pp_wall_ms();
+
+		c->w.expires_ms = o.ttl_ms > UINT64_MAX - now ? 0 : now + o.ttl_ms;
+	}
+	c->w.flags = (o.flags & PPDB_IFABSENT ? PP_W_IFABSENT : 0) | (o.flags & PPDB_IFPRESENT ? PP_W_IFPRESENT : 0);
+	return 0;
+}
+
+static int set_value(struct write_call *c, ppdb_slice val)
+{
+	if (val.size > PP_VALUE_MAX)
+		return pp_detail(PPDB_VALSIZE, "%s (it has %zu bytes)", pp_error_text(PPDB_VALSIZE), val.size);
+	if (val.size && !val.data)
+		return pp_detail(-EINVAL, "the value has %zu bytes at NULL", val.size);
+	c->w.value = val.data;
+	c->w.size = val.size;
+	return 0;
+}
+
+/* No room. True: there is another arena now, try there. Otherwise *rc says what is wrong. */
+static bool no_room(struct write_call *c, int *rc)
+{
+	struct pp_mapping *before = c->s->map;
+
+	pp_link_poll(c->db, true);
+	if (pp_session_move(c->s)) {
+		*rc = -ENOSPC;
+		return false;
+	}
+	if (c->s->map != before)
+		return true;
+	if (pp_link_down(c->db, NULL))
+		*rc = pp_detail(PPDB_DAEMON_GONE, "the log ring is full and ppdbd is gone; start it with 'ppdb start'");
+	return false;
+}
+
+static int finish(struct write_call *c, ppdb_seq *ticket)
+{
+	int rc;
+
+	for (;;) {
+		c->w.timeout_ns = remaining(c, PP_ROOM_NS);
+		rc = pp_write(&c->s->t, &c->w);
+		if (rc != PPDB_OVERLOAD || !no_room(c, &rc))
+			break;
+	}
+	/* also what a failed precondition saw: a snapshot begun later must hold it */
+	pp_session_note(&c->s->seen, c->w.tag);
+	if (rc)
+		return rc;
+	pp_session_note(&c->s->written, c->w.tag);
+	if (ticket)
+		*ticket = c->w.tag;
+	return c->async ? 0 : pp_wait_ticket(c->db, c->s, c->w.tag, remaining(c, UINT64_MAX));
+}
+
+PPDB_API int ppdb_put(ppdb *db, ppdb_table table, ppdb_slice key, ppdb_slice val, const ppdb_wopts *opts, ppdb_seq *ticket)
+{
+	struct write_call c;
+	int rc = begin(&c, db, table, key, opts, PPDB_ASYNC | PPDB_IFABSENT | PPDB_IFPRESENT, ticket);
+
+	if (!rc)
+		rc = set_value(&c, val);
+	return rc ? rc : finish(&c, ticket);
+}
+
+PPDB_API int ppdb_del(ppdb *db, ppdb_table table, ppdb_slice key, const ppdb_wopts *opts, ppdb_seq *ticket)
+{
+	struct write_call c;
+	int rc = begin(&c, db, table, key, opts, PPDB_ASYNC, ticket);
+
+	if (!rc && c.w.expires_ms)
+		rc = pp_detail(-EINVAL, "a delete has no time to live");
+	if (rc)
+		return rc;
+	c.w.flags = PP_W_DELETE;
+	return finish(&c, ticket);
+}
+
+PPDB_API int ppdb_cas(ppdb *db, ppdb_table table, ppdb_slice key, uint64_t version, ppdb_slice val, const ppdb_wopts *opts,
+	uint64_t *newver, ppdb_seq *ticket)
+{
+	struct write_call c;
+	int rc = begin(&c, db, table, key, opts, PPDB_ASYNC, ticket);
+
+	if (!rc)
+		rc = set_value(&c, val);
+	if (rc)
+		return rc;
+	c.w.flags = PP_W_CAS;
+	c.w.expect = version;
+	rc = finish(&c, ticket);
+	if (newver && (c.w.version || rc == PPDB_CONFLICT))
+		*newver = c.w.version;
+	return rc;
+}
+
+PPDB_API int ppdb_add_i64(ppdb *db, ppdb_table table, ppdb_slice key, int64_t delta, int64_t initial, const ppdb_wopts *opts,
+	int64_t *result, ppdb_seq *ticket)
+{
+	struct write_call c;
+	ppdb_seq mine = 0;
+	int rc = begin(&c, db, table, key, opts, PPDB_ASYNC | PPDB_IFABSENT | PPDB_IFPRESENT, ticket);
+
+	if (rc)
+		return rc;
+	c.w.flags |= PP_W_ADD | (c.w.expires_ms ? 0 : PP_W_KEEPTTL);
+	c.w.delta = delta;
+	c.w.initial = initial;
+	rc = finish(&c, &mine);
+	if (ticket)
+		*ticket = mine;
+	if (result && mine)
+		*result = c.w.result;
+	return rc;
+}
