@@ -11,7 +11,8 @@
 
 static const uint64_t shape[] = {
 	PP_LAYOUT_VERSION, PP_SEGMENT_BYTES, PP_PAGE_BYTES, PP_CLASSES, PP_BLOCK_MIN, PP_BITMAP_WORDS, PP_MAX_SLOTS,
-	PP_NOTES, PP_OPS, PP_HIST_BUCKETS, PP_ERA_BITS, PP_GEN_BITS, PP_REF_BITS,
+	PP_NOTES, PP_OPS, PP_HIST_BUCKETS, PP_ERA_BITS, PP_GEN_BITS, PP_REF_BITS, PP_KIND_SHIFT, PP_PRIVATE_BIT, PP_PARKED,
+	PP_CRASHREFS,
 
 	SIZE(pp_block), AT(pp_block, word), AT(pp_block, retired),
 
@@ -44,7 +45,8 @@ static const uint64_t shape[] = {
 	AT(pp_slot, low), AT(pp_slot, high), AT(pp_slot, snapshot), AT(pp_slot, busy), AT(pp_slot, busy_since_ns),
 	AT(pp_slot, tail), AT(pp_slot, credit_used), AT(pp_slot, credit_want), AT(pp_slot, head),
 	AT(pp_slot, credit_granted), AT(pp_slot, wait_epoch), AT(pp_slot, futex), AT(pp_slot, note_count),
-	AT(pp_slot, note), AT(pp_slot, large_first), AT(pp_slot, large_pages), AT(pp_slot, page), AT(pp_slot, refs),
+	AT(pp_slot, note), AT(pp_slot, large_first), AT(pp_slot, large_pages), AT(pp_slot, moving),
+	AT(pp_slot, holding), AT(pp_slot, scan_all), AT(pp_slot, parked), AT(pp_slot, page), AT(pp_slot, refs),
 	AT(pp_slot, count), AT(pp_slot, hist),
 	SIZE(pp_note), SIZE(pp_counters), SIZE(pp_ring_entry),
 
@@ -52,7 +54,8 @@ static const uint64_t shape[] = {
 	AT(pp_stripe, acquired), AT(pp_stripe, contended), AT(pp_stripe, stolen), AT(pp_stripe, wait_ns),
 
 	SIZE(pp_page), AT(pp_page, word), AT(pp_page, carved), AT(pp_page, run), AT(pp_page, retired),
-	AT(pp_page, retired_count), AT(pp_page, free_count), AT(pp_page, node), AT(pp_page, home), AT(pp_page, free),
+	AT(pp_page, swept), AT(pp_page, floor), AT(pp_page, retired_count), AT(pp_page, free_count),
+	AT(pp_page, node), AT(pp_page, home), AT(pp_page, free),
 	AT(pp_page, limbo),
 };
 
