@@ -93,12 +93,11 @@ struct ppdb {
 struct ppdb_view {
 	struct ppdb *db;
 	struct pp_session *s;
+	uint64_t born;                 /* fork guard when it began */
 	uint32_t flags;
-	bool broken;                   /* a refresh failed: only refresh or end */
-	bool held;                     /* a read section (LATEST) or a snapshot is held */
+	bool held;                     /* a read section (LATEST) or a snapshot is held; false after a failed refresh */
 	uint64_t snapshot;             /* PP_LATEST or S */
 	uint64_t seq;
-	uint64_t moves;                /* arenas changed under it: iterators open again */
 	struct ppdb_iter *iters;
 };
 

@@ -175,6 +175,7 @@ static void adopt(struct ppdb *db, struct pp_mapping *m)
 	/* [client.link:map] pairs [client.enter:map]: the mapping is complete */
 	pp_store_rel(&db->map, m);
 	if (old) {
+		/* [client.adopt:orphaned] pairs [client.view:orphaned]: the handle has the new arena */
 		pp_store_rel(&old->orphaned, 1);
 		pp_mapping_put(old);
 	}

@@ -1,0 +1,240 @@
+/*
+ * view.c - reading in place: LATEST views keep a read section open, snapshots hold a cut.
+ *
+ * A view has a session (slot) of its own, so any number can be open in a thread, each with its own interval, and a view may
+ * be handed to another thread. What a LATEST view hands out is protected by its interval, what a snapshot hands out by the
+ * held cut; both end at refresh and end. A view whose arena was replaced keeps that arena mapped, so its pointers stay
+ * readable, and says PPDB_EVICTED until it is refreshed.
+ *
+ * Dies inside: the reaper clears the slot's interval and cut.
+ */
+#include "client/view.h"
+
+/* Closing an epoch takes a few milliseconds at most while a daemon works; the engine bounds each try. */
+#define HOLD_TRIES 4
+
+/* Also true in a child that attached its handle again: the view stays the parent's. */
+static bool forked(const struct ppdb_view *v)
+{
+	return v->born != pp_load_rlx(pp_guard); /* owner: see pp_forked */
+}
+
+int pp_view_state(const struct ppdb_view *v)
+{
+	if (forked(v))
+		return pp_detail(PPDB_FORKED, "%s", pp_error_text(PPDB_FORKED));
+	if (!v->held)
+		return pp_detail(-EINVAL, "the view could not be refreshed: refresh it again or end it");
+	/* [client.view:orphaned] pairs [client.adopt:orphaned]: the next refresh finds the new arena */
+	if (pp_load_acq(&v->s->map->orphaned))
+		return pp_detail(PPDB_EVICTED, "the arena was replaced by a restart: refresh the view");
+	if (v->s->t.readonly && pp_mapping_evicted(v->s->map))
+		return pp_detail(PPDB_EVICTED, "%s", pp_error_text(PPDB_EVICTED));
+	return 0;
+}
+
+static int hold_snapshot(struct ppdb_view *v)
+{
+	struct pp_globals *g = v->s->map->region.globals;
+	uint64_t written, seen, s;
+	int rc = PPDB_TIMEOUT;
+
+	pp_sessions_newest(v->db, &written, &seen);
+	if (v->flags == PPDB_VIEW_FRESH) {
+		uint64_t open = pp_load_seq(&g->open_epoch);
+
+		if (open > seen)
+			seen = open;
+	}
+	/* A cold start may have lost what was seen: then it is not owed. */
+	if (seen > pp_load_seq(&g->open_epoch))
+		seen = pp_load_acq(&g->settled_epoch);
+	if (v->s->t.readonly && seen > pp_load_acq(&g->settled_epoch))
+		pp_link_ask_close(v->db);
+	for (int i = 0; i < HOLD_TRIES && rc == PPDB_TIMEOUT; i++) {
+		rc = pp_snapshot_hold(&v->s->t, seen, &s);
+		if (rc == PPDB_TIMEOUT) {
+			pp_link_poll(v->db, true);
+			if (pp_link_down(v->db, NULL))
+				return pp_detail(PPDB_DAEMON_GONE, "no cut can be closed: ppdbd is gone");
+		}
+	}
+	if (rc)
+		return rc;
+	v->snapshot = s;
+	v->seq = s;
+	return 0;
+}
+
+static int hold(struct ppdb_view *v)
+{
+	if (v->flags != PPDB_VIEW_LATEST) {
+		int rc = hold_snapshot(v);
+
+		if (rc)
+			return rc;
+	} else {
+		v->snapshot = PP_LATEST;
+		v->seq = pp_load_acq(&v->s->map->region.globals->settled_epoch);
+		pp_read_enter(&v->s->t);
+	}
+	v->held = true;
+	return 0;
+}
+
+static void let_go(struct ppdb_view *v)
+{
+	if (!v->held)
+		return;
+	v->held = false;
+	if (v->flags == PPDB_VIEW_LATEST)
+		pp_read_leave(&v->s->t);
+	else
+		pp_snapshot_drop(&v->s->t);
+}
+
+PPDB_API int ppdb_view_begin(ppdb *db, uint32_t flags, ppdb_view **out)
+{
+	struct ppdb_view *v;
+	int rc;
+
+	if (flags > PPDB_VIEW_FRESH || !out)
+		return pp_detail(-EINVAL, "ppdb_view_begin: flags is one of PPDB_VIEW_LATEST, SNAPSHOT, FRESH; out is not NULL");
+	v = calloc(1, sizeof(*v));
+	if (!v)
+		return pp_detail(-ENOMEM, "out of memory");
+	v->db = db;
+	v->born = db ? db->born : 0;
+	v->flags = flags;
+	rc = pp_session_take(db, &v->s);
+	if (rc) {
+		free(v);
+		return rc;
+	}
+	rc = hold(v);
+	if (rc) {
+		pp_session_give(v->s);
+		free(v);
+		return rc;
+	}
+	*out = v;
+	return 0;
+}
+
+PPDB_API int ppdb_view_refresh(ppdb_view *v)
+{
+	bool moved;
+	int rc;
+
+	if (forked(v))
+		return pp_detail(PPDB_FORKED, "%s", pp_error_text(PPDB_FORKED));
+	for (struct ppdb_iter *i = v->iters; i; i = i->next) {
+		rc = v->held ? pp_iter_save(i) : 0;
+		if (rc)
+			return rc;
+	}
+	let_go(v);
+	pp_session_tick(v->s);
+	moved = v->s->map != pp_load_acq(&v->db->map);
+	rc = pp_session_move(v->s);
+	if (!rc)
+		rc = hold(v);
+	for (struct ppdb_iter *i = v->iters; i; i = i->next)
+		pp_iter_renew(i, moved);
+	return rc;
+}
+
+PPDB_API void ppdb_view_end(ppdb_view *v)
+{
+	if (!v)
+		return;
+	/* In a forked child the session is the parent's, and after a reattach it is freed already. */
+	if (!forked(v)) {
+		let_go(v);
+		pp_session_give(v->s);
+	}
+	free(v);
+}
+
+PPDB_API ppdb_seq ppdb_view_seq(const ppdb_view *v)
+{
+	return v->held ? v->seq : 0;
+}
+
+PPDB_API int ppdb_view_check(const ppdb_view *v)
+{
+	return pp_view_state(v);
+}
+
+PPDB_API int ppdb_view_get(ppdb_view *v, ppdb_table table, ppdb_slice key, ppdb_item *out)
+{
+	struct pp_key k;
+	struct pp_hit hit;
+	int rc = pp_view_enter(v);
+
+	if (!likely(!rc))
+		return rc;
+	rc = pp_args_key(&k, table, key);
+	if (likely(!rc)) {
+		rc = pp_read(&v->s->t, &k, v->snapshot, &hit);
+		if (likely(!rc)) {
+			pp_session_note(&v->s->seen, hit.tag);
+			pp_args_item(&hit, out);
+		}
+	} else {
+		pp_detail(rc, "%s", pp_error_text(rc));
+	}
+	pp_view_leave(v);
+	return rc;
+}
+
+/* ---- many at once: in portions, so that nothing is allocated */
+
+#define PORTION 64
+
+static void look_up(struct ppdb_view *v, const struct pp_key *keys, size_t n, ppdb_item *out, int *rcs)
+{
+	struct pp_hit hit[PORTION];
+
+	pp_read_many(&v->s->t, keys, n, v->snapshot, hit, rcs);
+	for (size_t i = 0; i < n; i++) {
+		if (rcs[i])
+			continue;
+		pp_session_note(&v->s->seen, hit[i].tag);
+		pp_args_item(&hit[i], &out[i]);
+	}
+}
+
+/* Keys that are no keys are left out of the portion and get their own code. */
+static void portion(struct ppdb_view *v, ppdb_table table, const ppdb_slice *keys, size_t n, ppdb_item *out, int *rcs)
+{
+	struct pp_key k[PORTION];
+	size_t start = 0;
+
+	for (size_t i = 0; i <= n; i++) {
+		int rc = i < n ? pp_args_key(&k[i], table, keys[i]) : PPDB_KEYSIZE;
+
+		if (!rc)
+			continue;
+		if (i > start)
+			look_up(v, k + start, i - start, out + start, rcs + start);
+		if (i < n)
+			rcs[i] = rc;
+		start = i + 1;
+	}
+}
+
+PPDB_API int ppdb_get_many(ppdb *db, ppdb_table table, const ppdb_slice *keys, size_t n, ppdb_view *v, ppdb_item *out, int *rcs)
+{
+	int rc;
+
+	if (!v || v->db != db)
+		return pp_detail(-EINVAL, "ppdb_get_many: the view is not one of this handle");
+	rc = pp_view_enter(v);
+	if (rc)
+		return rc;
+	for (size_t done = 0; done < n; done += PORTION)
+		portion(v, table, keys + done, n - done < PORTION ? n - done : PORTION, out + done, rcs + done);
+	pp_view_leave(v);
+	return 0;
+}
