@@ -39,6 +39,7 @@ struct pp_wal_segment_header {
 	uint64_t store_id;
 	uint64_t generation;
 	uint64_t number;           /* also in the file's name */
+	uint64_t first_number;     /* first segment of this generation */
 	uint64_t segment_bytes;
 	uint64_t unit_bytes_max;
 	uint64_t in_flight_units;  /* no unit is written before its number minus this is durable */
@@ -49,7 +50,7 @@ struct pp_wal_segment_header {
 	uint64_t max_epoch_seen;   /* highest tag seen when this generation began */
 };
 
-static_assert(sizeof(struct pp_wal_segment_header) == 112, "segment header");
+static_assert(sizeof(struct pp_wal_segment_header) == 120, "segment header");
 static_assert(offsetof(struct pp_wal_segment_header, version) == 16, "checksummed part begins here");
 
 #define PP_WAL_UNIT_MARKER 1u      /* no payload: proves that all before it is durable */

@@ -64,7 +64,7 @@ struct pp_wal_recovered {
 	uint64_t segments_read;
 	bool torn;                 /* something was cut off: torn tail, or an unfinished epoch */
 	bool expect_found;         /* config.expect (unit and chain) is in the valid prefix */
-	char cut_file[256];        /* where the log was cut; "" when there was no log */
+	char cut_file[512];        /* where the log was cut; "" when there was no log */
 	uint64_t cut_offset;
 };
 
