@@ -29,7 +29,7 @@
 
 /* ---- words ------------------------------------------------------------------------------------------------------ */
 
-/* A reference with the low 24 bits of the generation of what it refers to: leaf references in index cells and right links. */
+/* A reference with the generation of what it refers to: leaf references in index cells and right links. */
 #define PP_LINK(ref, gen) (((uint64_t)(gen) << PP_REF_BITS) | (ref))
 #define pp_link_ref(l) ((l)&PP_REF_MASK)
 #define pp_link_gen(l) ((l) >> PP_REF_BITS)
@@ -59,6 +59,9 @@ enum pp_status { PP_PENDING = 0, PP_COMMITTED = 1, PP_ABORTED = 2, PP_BATCH = 3 
 #define PP_FROZEN UINT64_C(1)
 #define PP_CUT UINT64_C(2)
 #define pp_older_ref(o) ((o)&PP_REF_MASK & ~UINT64_C(7))
+
+/* Kinds of blocks, in their headers. */
+enum pp_kind { PP_KIND_OTHER = 0, PP_KIND_LEAF = 1, PP_KIND_CELL = 2, PP_KIND_VERSION = 3 };
 
 /* ---- objects ---------------------------------------------------------------------------------------------------- */
 
@@ -147,10 +150,11 @@ struct pp_engine {
 
 enum pp_strategy { PP_STRATEGY_SINGLE = 0, PP_STRATEGY_RANGE = 1, PP_STRATEGY_HASH = 2 };
 
-/* Hint table: lines of eight entries {16 tag | 8 generation | 40 key cell}. Lossy. */
+/* Hint table: lines of eight entries {16 tag | 8 generation | 40 key cell}. Lossy; see engine/hint.h. */
 struct pp_hints {
 	uint64_t mask;                     /* lines - 1 */
-	uint64_t spare[7];
+	pp_a64 previous;                   /* PP_LINK of the table this one replaces while it is being filled, 0 = none */
+	uint64_t spare[4];                 /* header and this fill a line, so lines of entries are cache lines */
 	pp_a64 entry[];
 };
 
@@ -160,6 +164,7 @@ _Static_assert(sizeof(struct pp_version) == 32, "version header");
 _Static_assert(sizeof(struct pp_cell) == 16, "cell header");
 _Static_assert(offsetof(struct pp_cell, key) == 16, "table and key bytes are contiguous");
 _Static_assert(sizeof(struct pp_leaf) == 48, "a leaf cell and its header fill a cache line");
+_Static_assert(sizeof(struct pp_hints) + sizeof(struct pp_block) == PP_CACHE_LINE, "hint lines are cache lines");
 _Static_assert(sizeof(struct pp_leafblock) == 16, "block header");
 
 uint64_t pp_layout_hash_engine(void);      /* shm's hash included */

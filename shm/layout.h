@@ -71,10 +71,13 @@ enum pp_block_state { PP_BLOCK_FREE = 0, PP_BLOCK_PRIVATE = 1, PP_BLOCK_LIVE = 2
 
 #define PP_ERA_BITS 40
 #define PP_ERA_MASK ((UINT64_C(1) << PP_ERA_BITS) - 1)
-#define PP_GEN_BITS 22
+#define PP_GEN_BITS 20
+#define PP_KIND_SHIFT (PP_ERA_BITS + PP_GEN_BITS)
 #define PP_GEN_MASK ((UINT64_C(1) << PP_GEN_BITS) - 1)
-#define PP_BLOCK_WORD(state, gen, birth) \
-	((uint64_t)(state) << 62 | ((uint64_t)(gen) & PP_GEN_MASK) << PP_ERA_BITS | ((uint64_t)(birth) & PP_ERA_MASK))
+#define PP_BLOCK_WORD(state, kind, gen, birth)                                                              \
+	((uint64_t)(state) << 62 | (uint64_t)((kind)&3) << PP_KIND_SHIFT | ((uint64_t)(gen) & PP_GEN_MASK) << PP_ERA_BITS | \
+	 ((uint64_t)(birth) & PP_ERA_MASK))
+#define pp_block_kind(w) ((unsigned)((w) >> PP_KIND_SHIFT) & 3)
 #define pp_block_state(w) ((enum pp_block_state)((w) >> 62))
 #define pp_block_gen(w) (((w) >> PP_ERA_BITS) & PP_GEN_MASK)
 #define pp_block_birth(w) ((w) & PP_ERA_MASK)
@@ -216,6 +219,7 @@ struct pp_slot {
 	pp_a64 snapshot;                       /* held S, 0 = none */
 	pp_a64 busy;                           /* inside a call: operation kind + 1, else 0 (stall tools, eviction) */
 	pp_a64 busy_since_ns;
+	pp_a64 op_block, op_version;           /* engine: the version an operation may leave undecided, and its block; 0 = none */
 	/* log ring: producer's side; the daemon closes it by CAS */
 	PP_LINE pp_a64 tail;                   /* | 48 epoch | 16 index |, epoch PP_TAIL_FREE when unclaimed */
 	pp_a64 credit_used;                    /* log bytes charged since the claim; owner */

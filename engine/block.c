@@ -1,0 +1,189 @@
+/*
+ * block.c - search in immutable blocks and build changed copies.
+ *
+ * A block is never written after its leaf cell refers to it, so everything here is plain sequential code: what may be read is
+ * protected by the caller's read section, what is built is private until the caller's CAS.
+ *
+ * All keys of a block share `prefix_size` bytes (not necessarily all that they share); slices hold the 8 bytes behind. An insertion
+ * keeps the prefix or shortens it by shifting the slices, without looking at any key; a split looks at the keys once to lengthen it.
+ *
+ * Dies inside: a PRIVATE block that nobody refers to; the reaper frees it.
+ */
+#include "engine/block.h"
+
+/* First slice >= s, without branches that depend on the data. */
+static unsigned lower_bound(const uint64_t *slices, unsigned count, uint64_t s)
+{
+	const uint64_t *base = slices;
+
+	while (count > 1) {
+		unsigned half = count / 2;
+
+		base += base[half - 1] < s ? half : 0;
+		count -= half;
+	}
+	return (unsigned)(base - slices) + (count == 1 && *base < s);
+}
+
+/* Order of k against the block's prefix: < 0 before all entries, > 0 behind all, 0 shares it. */
+static int prefix_order(const struct pp_leafblock *b, const struct pp_ikey *k)
+{
+	uint32_t n = b->prefix_size < k->size ? b->prefix_size : k->size;
+	int c = memcmp(k->bytes, pp_block_prefix(b), n);
+
+	return c ? c : -(k->size < b->prefix_size);
+}
+
+unsigned pp_block_find(const struct pp_region *r, const struct pp_leafblock *b, const struct pp_ikey *k, bool *equal)
+{
+	const uint64_t *refs = pp_block_refs(b);
+	unsigned low, high;
+	uint64_t s;
+	int c;
+
+	*equal = false;
+	c = prefix_order(b, k);
+	if (c)
+		return c < 0 ? 0 : b->count;
+	s = pp_slice(k->bytes, k->size, b->prefix_size);
+	low = lower_bound(b->slices, b->count, s);
+	for (high = low; high < b->count && b->slices[high] == s;)
+		high++;
+	while (low < high) { /* equal slices: whole keys decide */
+		unsigned mid = low + (high - low) / 2;
+
+		c = pp_cell_compare(pp_at(r, refs[mid]), k);
+		if (c == 0) {
+			*equal = true;
+			return mid;
+		}
+		if (c < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+void pp_entries_load(struct pp_entries *e, const struct pp_leafblock *b)
+{
+	e->count = b->count;
+	e->prefix_size = b->prefix_size;
+	e->prefix = pp_block_prefix(b);
+	memcpy(e->slice, b->slices, b->count * sizeof(uint64_t));
+	memcpy(e->ref, pp_block_refs(b), b->count * sizeof(uint64_t));
+}
+
+/* Shortens the prefix to `size` bytes: the bytes that leave it move into the slices. */
+static void shorten(uint64_t *slice, unsigned count, const uint8_t *prefix, uint32_t from, uint32_t size)
+{
+	uint64_t lead = pp_slice(prefix, from, size);
+	unsigned drop = from - size;
+
+	for (unsigned i = 0; i < count; i++)
+		slice[i] = drop >= 8 ? lead : lead | slice[i] >> (8 * drop);
+}
+
+static void entries_shorten(struct pp_entries *e, uint32_t size)
+{
+	if (size >= e->prefix_size)
+		return;
+	shorten(e->slice, e->count, e->prefix, e->prefix_size, size);
+	e->prefix_size = size;
+}
+
+void pp_entries_put(struct pp_entries *e, unsigned at, const struct pp_ikey *k, uint64_t ref)
+{
+	if (e->count == 0) {
+		e->prefix = k->bytes;
+		e->prefix_size = k->size;
+	} else {
+		entries_shorten(e, pp_common(k->bytes, k->size, e->prefix, e->prefix_size));
+	}
+	memmove(e->slice + at + 1, e->slice + at, (e->count - at) * sizeof(uint64_t));
+	memmove(e->ref + at + 1, e->ref + at, (e->count - at) * sizeof(uint64_t));
+	e->slice[at] = pp_slice(k->bytes, k->size, e->prefix_size);
+	e->ref[at] = ref;
+	e->count++;
+}
+
+void pp_entries_drop(struct pp_entries *e, unsigned at)
+{
+	e->count--;
+	memmove(e->slice + at, e->slice + at + 1, (e->count - at) * sizeof(uint64_t));
+	memmove(e->ref + at, e->ref + at + 1, (e->count - at) * sizeof(uint64_t));
+}
+
+void pp_entries_append(struct pp_entries *e, const struct pp_leafblock *b)
+{
+	uint32_t common;
+
+	if (b->count == 0)
+		return;
+	if (e->count == 0) {
+		pp_entries_load(e, b);
+		return;
+	}
+	common = pp_common(e->prefix, e->prefix_size, pp_block_prefix(b), b->prefix_size);
+	entries_shorten(e, common);
+	memcpy(e->slice + e->count, b->slices, b->count * sizeof(uint64_t));
+	memcpy(e->ref + e->count, pp_block_refs(b), b->count * sizeof(uint64_t));
+	if (common < b->prefix_size)
+		shorten(e->slice + e->count, b->count, pp_block_prefix(b), b->prefix_size, common);
+	e->count += b->count;
+}
+
+/* The longest prefix that the first and the last key share: all between share it too. */
+static uint32_t longest_prefix(const struct pp_region *r, const struct pp_entries *e, unsigned from, unsigned count)
+{
+	const struct pp_cell *a = pp_at(r, e->ref[from]), *z = pp_at(r, e->ref[from + count - 1]);
+
+	return pp_common(pp_cell_key(a), pp_cell_key_size(a), pp_cell_key(z), pp_cell_key_size(z));
+}
+
+static uint8_t *append_bytes(uint8_t *to, const uint8_t *bytes, uint32_t size)
+{
+	if (size)
+		memcpy(to, bytes, size);
+	return to + size;
+}
+
+int pp_block_build(struct pp_thread *t, const struct pp_entries *e, unsigned from, unsigned count, struct pp_span low,
+		   struct pp_span high, uint64_t right, bool tighten, pp_ref *out)
+{
+	const struct pp_region *r = t->region;
+	uint32_t prefix_size = count ? e->prefix_size : 0;
+	const uint8_t *prefix = e->prefix;
+	struct pp_leafblock *b;
+	uint8_t *tail;
+	int rc;
+
+	if (tighten && count) {
+		prefix_size = longest_prefix(r, e, from, count);
+		prefix = pp_cell_key((const struct pp_cell *)pp_at(r, e->ref[from]));
+	}
+	rc = pp_alloc(t, sizeof(*b) + 16 * (uint64_t)count + prefix_size + low.size + high.size,
+		      PP_KIND_OTHER, out);
+	if (rc)
+		return rc;
+	b = pp_at(r, *out);
+	b->right = right;
+	b->count = (uint16_t)count;
+	b->prefix_size = (uint16_t)prefix_size;
+	b->low_size = (uint16_t)low.size;
+	b->high_size = (uint16_t)high.size;
+	if (prefix_size == e->prefix_size) {
+		memcpy(b->slices, e->slice + from, count * sizeof(uint64_t));
+	} else {
+		for (unsigned i = 0; i < count; i++) {
+			const struct pp_cell *c = pp_at(r, e->ref[from + i]);
+
+			b->slices[i] = pp_slice(pp_cell_key(c), pp_cell_key_size(c), prefix_size);
+		}
+	}
+	memcpy(pp_block_refs(b), e->ref + from, count * sizeof(uint64_t));
+	tail = append_bytes((uint8_t *)(uintptr_t)pp_block_prefix(b), prefix, prefix_size);
+	tail = append_bytes(tail, low.bytes, low.size);
+	append_bytes(tail, high.bytes, high.size);
+	return 0;
+}

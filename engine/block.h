@@ -1,0 +1,89 @@
+/*
+ * block.h - the immutable sorted block a leaf cell refers to: search in it, and build a changed copy.
+ */
+#ifndef PP_ENGINE_BLOCK_H
+#define PP_ENGINE_BLOCK_H
+
+#include "engine/key.h"
+#include "shm/alloc.h"
+
+static inline uint64_t *pp_block_slices(struct pp_leafblock *b)
+{
+	return b->slices;
+}
+
+static inline uint64_t *pp_block_refs(const struct pp_leafblock *b)
+{
+	return (uint64_t *)(uintptr_t)b->slices + b->count;
+}
+
+static inline const uint8_t *pp_block_prefix(const struct pp_leafblock *b)
+{
+	return (const uint8_t *)(b->slices + 2 * (size_t)b->count);
+}
+
+static inline const uint8_t *pp_block_low(const struct pp_leafblock *b)
+{
+	return pp_block_prefix(b) + b->prefix_size;
+}
+
+static inline const uint8_t *pp_block_high(const struct pp_leafblock *b)
+{
+	return pp_block_low(b) + b->low_size;
+}
+
+/* k >= high: the key lives further to the right. */
+static inline bool pp_block_beyond(const struct pp_leafblock *b, const struct pp_ikey *k)
+{
+	return b->high_size && pp_bytes_compare(k->bytes, k->size, pp_block_high(b), b->high_size) >= 0;
+}
+
+static inline bool pp_block_below(const struct pp_leafblock *b, const struct pp_ikey *k)
+{
+	return b->low_size && pp_bytes_compare(k->bytes, k->size, pp_block_low(b), b->low_size) < 0;
+}
+
+/* Index of the first entry >= k; *equal = it is k. The caller's read section protects the cells. */
+unsigned pp_block_find(const struct pp_region *, const struct pp_leafblock *, const struct pp_ikey *k, bool *equal);
+
+/* Entries being edited, in private memory: a block taken apart. Slices are relative to `prefix`. */
+#define PP_ENTRIES_MAX (4 * PP_LEAF_MAX)
+
+struct pp_entries {
+	unsigned count;
+	uint32_t prefix_size;
+	const uint8_t *prefix;             /* in a protected block or cell */
+	uint64_t slice[PP_ENTRIES_MAX + 1];
+	uint64_t ref[PP_ENTRIES_MAX + 1];
+};
+
+struct pp_span {
+	const uint8_t *bytes;
+	uint32_t size;
+};
+
+void pp_entries_load(struct pp_entries *, const struct pp_leafblock *);
+/* Puts an entry for the cell with key `k` at index `at`. */
+void pp_entries_put(struct pp_entries *, unsigned at, const struct pp_ikey *k, uint64_t ref);
+void pp_entries_drop(struct pp_entries *, unsigned at);
+/* Appends all entries of a block whose keys are greater. */
+void pp_entries_append(struct pp_entries *, const struct pp_leafblock *);
+
+/*
+ * Builds a block (state PRIVATE) of entries [from, from + count) with the given bounds and right link. `tighten` looks at the cells to find a
+ * longer common prefix (after a split). PPDB_FULL, -ENOSPC.
+ */
+int pp_block_build(struct pp_thread *, const struct pp_entries *, unsigned from, unsigned count, struct pp_span low,
+		   struct pp_span high, uint64_t right, bool tighten, pp_ref *out);
+
+static inline struct pp_span pp_block_low_span(const struct pp_leafblock *b)
+{
+	return (struct pp_span){pp_block_low(b), b->low_size};
+}
+
+static inline struct pp_span pp_block_high_span(const struct pp_leafblock *b)
+{
+	return (struct pp_span){pp_block_high(b), b->high_size};
+}
+
+#endif

@@ -1,0 +1,390 @@
+/*
+ * cursor.c - ordered iteration, forward and backward, over one list or merged over many.
+ *
+ * A stream walks one list. It keeps the block it stands in and, privately, the key that bounds what comes next (the block's high key
+ * going forward, its low key going backward), so that a changed, split or merged leaf costs a new search and nothing else. Forward: the next
+ * leaf is the one that holds the high key. Backward: the leaf with low < bound <= high; there is no left link. A block once
+ * loaded is immutable, so a stream reads all of it without looking at the leaf again; versions are read as they are then (LATEST) or at S.
+ *
+ * With strategy hash there is one stream a list; they are merged by a loser tree (Knuth, TAOCP 3, 5.4.1), replayed for the stream
+ * that moved. Changing direction positions all streams anew.
+ *
+ * Cells of a block are brought near some entries ahead: their cache misses are what a scan waits for.
+ *
+ * Dies inside: nothing shared was written.
+ */
+#include "engine/hint.h"
+#include "engine/index.h"
+#include "engine/read.h"
+#include "shm/reclaim.h"
+
+#include <stdlib.h>
+
+#define AHEAD 12
+
+struct stream {
+	unsigned list;
+	bool loaded;                       /* block and at are valid in this read section */
+	struct pp_leafblock *block;
+	int at;
+	bool done;
+	bool have;                         /* hit is the stream's current item */
+	struct pp_hit hit;
+	struct pp_keybuf bound;            /* where to go on when the block is used up, or not valid any more */
+};
+
+struct pp_cursor {
+	struct pp_thread *t;
+	uint32_t table;
+	uint64_t snapshot;
+	bool forward, positioned;
+	bool has_upper;
+	struct pp_keybuf lower, upper;     /* in index form; lower always, upper when has_upper (exclusive) */
+	unsigned streams;
+	unsigned *tree;                    /* loser tree: tree[0] = winner */
+	struct pp_keybuf current;          /* key of the item given last */
+	struct stream stream[];
+};
+
+/* ---- one stream ------------------------------------------------------------------------------------------------- */
+
+static void fetch_cell(struct pp_thread *t, const struct stream *s, int at)
+{
+	const char *cell;
+
+	if (at < 0 || at >= s->block->count)
+		return;
+	cell = pp_at(t->region, pp_block_refs(s->block)[at]);
+	__builtin_prefetch(cell);
+	__builtin_prefetch(cell + 64);
+}
+
+static void load_forward(struct pp_cursor *c, struct stream *s)
+{
+	struct pp_place p;
+
+	pp_index_find(c->t, s->list, 0, &s->bound.key, false, &p);
+	s->block = p.block;
+	s->at = (int)p.at;
+	s->loaded = true;
+	for (int i = 0; i < AHEAD; i++)
+		fetch_cell(c->t, s, s->at + i);
+}
+
+static void load_backward(struct pp_cursor *c, struct stream *s)
+{
+	struct pp_place p;
+
+	pp_index_find_before(c->t, s->list, 0, &s->bound.key, &p);
+	s->block = p.block;
+	s->at = (int)p.at - 1;
+	s->loaded = true;
+	for (int i = 0; i < AHEAD; i++)
+		fetch_cell(c->t, s, s->at - i);
+}
+
+static bool take(struct pp_cursor *c, struct stream *s)
+{
+	pp_ref cell = pp_block_refs(s->block)[s->at];
+
+	fetch_cell(c->t, s, c->forward ? s->at + AHEAD : s->at - AHEAD);
+	return pp_hit_fill(c->t, cell, c->snapshot, &s->hit) == 0;
+}
+
+static bool key_at_least(const struct pp_thread *t, const struct stream *s, int at, const struct pp_keybuf *limit)
+{
+	return pp_cell_compare(pp_at(t->region, pp_block_refs(s->block)[at]), &limit->key) >= 0;
+}
+
+/* True if the whole block lies below the upper bound, so that its keys need not be compared. */
+static bool block_inside(const struct pp_cursor *c, const struct pp_leafblock *b)
+{
+	if (!c->has_upper)
+		return true;
+	return b->high_size && pp_bytes_compare(pp_block_high(b), b->high_size, c->upper.key.bytes, c->upper.key.size) <= 0;
+}
+
+static void forward_step(struct pp_cursor *c, struct stream *s)
+{
+	s->have = false;
+	while (!s->done) {
+		bool inside;
+
+		if (!s->loaded)
+			load_forward(c, s);
+		inside = block_inside(c, s->block);
+		for (; s->at < s->block->count; s->at++) {
+			if (!inside && key_at_least(c->t, s, s->at, &c->upper)) {
+				s->done = true;
+				return;
+			}
+			if (take(c, s)) {
+				s->at++;
+				s->have = true;
+				return;
+			}
+		}
+		if (!s->block->high_size) {
+			s->done = true;
+			return;
+		}
+		pp_keybuf_copy(&s->bound, pp_block_high(s->block), s->block->high_size);
+		s->loaded = false;
+	}
+}
+
+static void backward_step(struct pp_cursor *c, struct stream *s)
+{
+	s->have = false;
+	while (!s->done) {
+		if (!s->loaded)
+			load_backward(c, s);
+		for (; s->at >= 0; s->at--) {
+			if (!key_at_least(c->t, s, s->at, &c->lower)) {
+				s->done = true;
+				return;
+			}
+			if (take(c, s)) {
+				s->at--;
+				s->have = true;
+				return;
+			}
+		}
+		if (!s->block->low_size ||
+		    pp_bytes_compare(pp_block_low(s->block), s->block->low_size, c->lower.key.bytes, c->lower.key.size) <= 0) {
+			s->done = true;
+			return;
+		}
+		pp_keybuf_copy(&s->bound, pp_block_low(s->block), s->block->low_size);
+		s->loaded = false;
+	}
+}
+
+static void step(struct pp_cursor *c, struct stream *s)
+{
+	if (c->forward)
+		forward_step(c, s);
+	else
+		backward_step(c, s);
+}
+
+/* ---- the merge -------------------------------------------------------------------------------------------------- */
+
+static const uint8_t *hit_key(const struct pp_hit *h, uint32_t *size)
+{
+	*size = h->key_size;
+	return h->key;
+}
+
+/* True if stream a comes before stream b in the direction of the cursor. Streams that ended come last. */
+static bool precedes(const struct pp_cursor *c, unsigned a, unsigned b)
+{
+	const struct stream *x = &c->stream[a], *y = &c->stream[b];
+	const uint8_t *xk, *yk;
+	uint32_t xs, ys;
+	int order;
+
+	if (!x->have || !y->have)
+		return x->have;
+	xk = hit_key(&x->hit, &xs);
+	yk = hit_key(&y->hit, &ys);
+	order = pp_bytes_compare(xk, xs, yk, ys);
+	return c->forward ? order < 0 : order > 0;
+}
+
+/* Plays stream `s` up from its leaf; losers stay in the nodes, the winner ends in tree[0]. */
+static void replay(struct pp_cursor *c, unsigned s)
+{
+	unsigned winner = s;
+
+	for (unsigned node = (s + c->streams) / 2; node >= 1; node /= 2) {
+		if (precedes(c, c->tree[node], winner)) {
+			unsigned loser = winner;
+
+			winner = c->tree[node];
+			c->tree[node] = loser;
+		}
+	}
+	c->tree[0] = winner;
+}
+
+/* Winner of the subtree at `node`; stores the losers on the way. */
+static unsigned build(struct pp_cursor *c, unsigned node)
+{
+	unsigned left, right;
+
+	if (node >= c->streams)
+		return node - c->streams;
+	left = build(c, 2 * node);
+	right = build(c, 2 * node + 1);
+	if (precedes(c, left, right)) {
+		c->tree[node] = right;
+		return left;
+	}
+	c->tree[node] = left;
+	return right;
+}
+
+static int give(struct pp_cursor *c, struct pp_hit *out)
+{
+	struct stream *s = &c->stream[c->streams > 1 ? c->tree[0] : 0];
+
+	if (!s->have)
+		return PPDB_NOTFOUND;
+	*out = s->hit;
+	return 0;
+}
+
+static int position(struct pp_cursor *c, const struct pp_ikey *at, bool forward, struct pp_hit *out)
+{
+	c->forward = forward;
+	for (unsigned i = 0; i < c->streams; i++) {
+		struct stream *s = &c->stream[i];
+
+		pp_keybuf_copy(&s->bound, at->bytes, at->size);
+		s->loaded = s->done = false;
+		step(c, s);
+	}
+	if (c->streams > 1)
+		c->tree[0] = build(c, 1);
+	c->positioned = true;
+	return give(c, out);
+}
+
+/* Remembers the key given, for changes of direction and for renewal. The streams' own bounds serve the common case. */
+static void remember(struct pp_cursor *c, const struct pp_hit *hit)
+{
+	pp_keybuf_set(&c->current, hit->table, hit->key, hit->key_size);
+}
+
+static int given(struct pp_cursor *c, int rc, const struct pp_hit *out)
+{
+	if (rc == 0)
+		remember(c, out);
+	else
+		c->positioned = false;
+	return rc;
+}
+
+/* ---- interface -------------------------------------------------------------------------------------------------- */
+
+int pp_cursor_open(struct pp_thread *t, const struct pp_cursor_opts *o, struct pp_cursor **out)
+{
+	unsigned streams = ((struct pp_engine *)t->region->engine)->lists;
+	struct pp_cursor *c;
+
+	if (o->lower_size > PP_KEY_MAX || o->upper_size > PP_KEY_MAX)
+		return pp_detail(PPDB_KEYSIZE, "a bound of the iterator is longer than %d bytes", PP_KEY_MAX);
+	c = malloc(sizeof(*c) + streams * sizeof(struct stream));
+	if (!c)
+		return -ENOMEM;
+	c->tree = calloc(streams, sizeof(unsigned));
+	if (!c->tree) {
+		free(c);
+		return -ENOMEM;
+	}
+	c->t = t;
+	c->table = o->table;
+	c->snapshot = o->snapshot;
+	c->positioned = false;
+	c->streams = streams;
+	pp_keybuf_set(&c->lower, o->table, o->lower ? o->lower : "", o->lower ? o->lower_size : 0);
+	c->has_upper = o->upper || o->table != UINT32_MAX;
+	if (o->upper)
+		pp_keybuf_set(&c->upper, o->table, o->upper, o->upper_size);
+	else if (c->has_upper)
+		pp_keybuf_set(&c->upper, o->table + 1, "", 0);
+	for (unsigned i = 0; i < streams; i++)
+		c->stream[i].list = i;
+	*out = c;
+	return 0;
+}
+
+void pp_cursor_close(struct pp_cursor *c)
+{
+	if (!c)
+		return;
+	free(c->tree);
+	free(c);
+}
+
+int pp_cursor_first(struct pp_cursor *c, struct pp_hit *out)
+{
+	return given(c, position(c, &c->lower.key, true, out), out);
+}
+
+int pp_cursor_last(struct pp_cursor *c, struct pp_hit *out)
+{
+	static const struct pp_ikey highest = {(const uint8_t *)"\xff\xff\xff\xff\xff", 5};
+
+	return given(c, position(c, c->has_upper ? &c->upper.key : &highest, false, out), out);
+}
+
+int pp_cursor_seek(struct pp_cursor *c, const void *key, uint32_t size, struct pp_hit *out)
+{
+	struct pp_keybuf k;
+
+	if (size > PP_KEY_MAX)
+		return pp_detail(PPDB_KEYSIZE, "a key of %u bytes: keys have 1 to %d bytes", size, PP_KEY_MAX);
+	pp_keybuf_set(&k, c->table, key, size);
+	if (pp_bytes_compare(k.key.bytes, k.key.size, c->lower.key.bytes, c->lower.key.size) < 0)
+		return pp_cursor_first(c, out);
+	return given(c, position(c, &k.key, true, out), out);
+}
+
+/* Moves off the key given last: `at` is that key, which is not to be given again. */
+static int leave_key(struct pp_cursor *c, bool forward, struct pp_hit *out)
+{
+	struct pp_keybuf at = c->current;
+	uint32_t size = at.key.size;
+
+	at.key.bytes = at.buffer;
+	if (forward) { /* the smallest key above it: itself and a zero byte */
+		at.buffer[size] = 0;
+		at.key.size = size + 1;
+	}
+	return given(c, position(c, &at.key, forward, out), out);
+}
+
+int pp_cursor_seek_le(struct pp_cursor *c, const void *key, uint32_t size, struct pp_hit *out)
+{
+	struct pp_keybuf k;
+
+	if (size > PP_KEY_MAX)
+		return pp_detail(PPDB_KEYSIZE, "a key of %u bytes: keys have 1 to %d bytes", size, PP_KEY_MAX);
+	pp_keybuf_set(&k, c->table, key, size);
+	if (c->has_upper && pp_bytes_compare(k.key.bytes, k.key.size, c->upper.key.bytes, c->upper.key.size) >= 0)
+		return pp_cursor_last(c, out);
+	k.buffer[k.key.size++] = 0; /* keys below this one are <= key */
+	return given(c, position(c, &k.key, false, out), out);
+}
+
+static int advance(struct pp_cursor *c, bool forward, struct pp_hit *out)
+{
+	unsigned s = c->streams > 1 ? c->tree[0] : 0;
+
+	if (!c->positioned)
+		return forward ? pp_cursor_first(c, out) : pp_cursor_last(c, out);
+	if (c->forward != forward || !c->stream[s].loaded)
+		return leave_key(c, forward, out);
+	step(c, &c->stream[s]);
+	if (c->streams > 1)
+		replay(c, s);
+	return given(c, give(c, out), out);
+}
+
+int pp_cursor_next(struct pp_cursor *c, struct pp_hit *out)
+{
+	return advance(c, true, out);
+}
+
+int pp_cursor_prev(struct pp_cursor *c, struct pp_hit *out)
+{
+	return advance(c, false, out);
+}
+
+void pp_cursor_renew(struct pp_cursor *c)
+{
+	for (unsigned i = 0; i < c->streams; i++)
+		c->stream[i].loaded = false;
+}

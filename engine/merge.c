@@ -1,0 +1,138 @@
+/*
+ * merge.c - taking a thin leaf out of the list by merging it into its left neighbour.
+ *
+ * Protocol (tests/model/leaf.pml), L the left neighbour, R the leaf that goes; only the keeper starts one, so at most one leaf of
+ * a neighbourhood is sealed at a time:
+ *   1. R.head   OPEN(C)   -> SEALED(C)    from here on nobody changes R
+ *   2. L.head   B         -> B + C        with R's high and right link; R is out of the list
+ *   3. R.head   SEALED(C) -> GONE         the winner retires C and R and drops the hint above
+ * A writer that meets SEALED completes 2 and 3. A reader may use C only while L still links to R (then step 2 has not happened when
+ * it looked); else it goes on from L. GONE holds no reference, so nobody takes C after it was retired.
+ *
+ * Dies inside: after 1 the next writer or the keeper completes it; after 2 likewise; after 3 the notes tell the reaper to retire.
+ */
+#include "engine/index_internal.h"
+
+#include "shm/fault.h"
+
+/* Thin: what both hold together leaves room to grow. */
+#define MERGE_MAX (PP_LEAF_MAX * 5 / 8)
+
+static void left_of(struct pp_thread *t, unsigned list, unsigned level, const struct pp_leafblock *b, struct pp_place *left)
+{
+	struct pp_ikey k = {pp_block_low(b), b->low_size};
+
+	pp_index_find_before(t, list, level, &k, left);
+}
+
+/* Takes the index cell that names `right` out of the level above. */
+static void drop_hint(struct pp_thread *t, unsigned list, unsigned level, const struct pp_ikey *low, pp_ref right)
+{
+	struct pp_place p;
+	struct pp_cell *c;
+	pp_ref cell;
+	uint64_t gen;
+	int rc;
+
+	if (level >= PP_LEVELS || pp_load_acq(&pp_engine(t)->list[list].levels) <= level)
+		return;
+	do {
+		pp_index_find(t, list, level, low, true, &p);
+		if (!p.equal)
+			return;
+		cell = pp_block_refs(p.block)[p.at];
+		c = pp_at(t->region, cell);
+		if (pp_link_ref(pp_load_rlx(&c->head)) != right) /* immutable */
+			return;
+		gen = pp_gen_of(t->region, cell);
+		pp_note_block(t, PP_NOTE_CELL, cell, list | level << 16);
+		rc = pp_index_unlink(t, &p);
+	} while (rc == -EAGAIN);
+	if (rc == 0)
+		pp_retire(t, cell, gen);
+	pp_notes_clear(t);
+}
+
+/* Steps 2 and 3 for a sealed `right`. False: no memory for step 2, it stays sealed. */
+static bool complete(struct pp_thread *t, unsigned list, unsigned level, pp_ref right, struct pp_leafblock *content)
+{
+	struct pp_leaf *r = pp_at(t->region, right);
+	pp_ref content_ref = pp_ref_of(t->region, content);
+	uint64_t right_link = pp_leaf_link(t, right), content_gen = pp_gen_of(t->region, content_ref);
+	uint64_t expected = content_ref | PP_LEAF_SEALED;
+	struct pp_keybuf low;
+	struct pp_entries e;
+	struct pp_place p;
+	pp_ref block;
+
+	for (;;) {
+		left_of(t, list, level, content, &p);
+		if (pp_link_ref(p.block->right) != right)
+			break;
+		pp_entries_load(&e, p.block);
+		if (e.count + content->count > PP_ENTRIES_MAX)
+			return false;
+		pp_entries_append(&e, content);
+		if (pp_block_build(t, &e, 0, e.count, pp_block_low_span(p.block), pp_block_high_span(content), content->right, false,
+				   &block))
+			return false;
+		if (pp_leaf_swap(t, &p, block)) {
+			pp_notes_clear(t);
+			break;
+		}
+		pp_alloc_cancel(t, block);
+		pp_notes_clear(t);
+	}
+	PP_FAULT_POINT("merge.swapped");
+	pp_keybuf_copy(&low, pp_block_low(content), content->low_size);
+	pp_note_block(t, PP_NOTE_BLOCK, content_ref, right_link);
+	pp_note_block(t, PP_NOTE_LEAF, right, list | level << 16);
+	if (pp_cas_acqrel(&r->head, &expected, (uint64_t)PP_LEAF_GONE)) {
+		PP_FAULT_POINT("merge.gone");
+		pp_retire(t, content_ref, content_gen);
+		pp_retire(t, right, pp_link_gen(right_link));
+		pp_notes_clear(t);
+		drop_hint(t, list, level + 1, &low.key, right);
+		pp_stat_add(&t->slot->count.merges, 1);
+	}
+	pp_notes_clear(t);
+	return true;
+}
+
+pp_ref pp_merge_meet(struct pp_thread *t, unsigned list, unsigned level, pp_ref right, struct pp_leafblock *b, bool write)
+{
+	struct pp_place left;
+
+	if (write)
+		complete(t, list, level, right, b);
+	left_of(t, list, level, b, &left);
+	return !write && pp_link_ref(left.block->right) == right ? 0 : left.leaf;
+}
+
+int pp_index_merge(struct pp_thread *t, unsigned list, unsigned level, struct pp_place *p)
+{
+	struct pp_leafblock *content;
+	struct pp_leaf *r;
+	uint64_t head;
+	pp_ref right = pp_link_ref(p->block->right);
+
+	if (!right || pp_head_state(p->head) != PP_LEAF_OPEN)
+		return 0;
+	r = pp_at(t->region, right);
+	head = pp_protect(t, &r->head);
+	if (pp_head_state(head) == PP_LEAF_GONE)
+		return 0;
+	content = pp_at(t->region, pp_head_ref(head));
+	if (pp_head_state(head) == PP_LEAF_OPEN) {
+		struct pp_leaf *rr = pp_at(t->region, pp_link_ref(content->right));
+
+		if (p->block->count + content->count > MERGE_MAX)
+			return 0;
+		if (content->right && pp_head_state(pp_load_acq(&rr->head)) != PP_LEAF_OPEN)
+			return 0; /* one at a time: that one is completed first */
+		if (!pp_cas_acqrel(&r->head, &head, head | PP_LEAF_SEALED))
+			return 0;
+	}
+	PP_FAULT_POINT("merge.sealed");
+	return complete(t, list, level, right, content);
+}

@@ -1,0 +1,107 @@
+/*
+ * read.c - point reads: find the key cell by hint or index, then the version a reader may see.
+ *
+ * Nothing here writes shared data: a reader's own slot is all it touches (its interval, its counters). A read never waits: an undecided
+ * version is passed over, a moved era costs one more load, a split or merge a step to the right.
+ *
+ * Dies inside: nothing. Stopped inside: pins what was alive while it read.
+ */
+#include "engine/read.h"
+
+#include "engine/hint.h"
+#include "engine/index.h"
+#include "engine/version.h"
+#include "shm/clock.h"
+
+bool pp_expired(const struct pp_version *v)
+{
+	return pp_version_flags(v) & PP_V_TTL && pp_version_expires(v) <= pp_wall_ms();
+}
+
+pp_ref pp_cell_find(struct pp_thread *t, uint64_t hash, const struct pp_ikey *k)
+{
+	pp_ref cell = pp_hint_find(t, hash, k);
+	struct pp_place p;
+
+	if (__builtin_expect(cell != 0, 1)) {
+		pp_stat_add(&t->slot->count.hint_hits, 1);
+		if (pp_load_acq(&((struct pp_cell *)pp_at(t->region, cell))->head) != PP_DEAD)
+			return cell;
+	}
+	pp_stat_add(&t->slot->count.hint_misses, 1);
+	pp_index_find(t, pp_list_of(t, hash), 0, k, false, &p);
+	return p.equal ? pp_block_refs(p.block)[p.at] : 0;
+}
+
+int pp_hit_fill(struct pp_thread *t, pp_ref cell_ref, uint64_t snapshot, struct pp_hit *out)
+{
+	struct pp_cell *cell = pp_at(t->region, cell_ref);
+	uint64_t state;
+	pp_ref ref = pp_version_visible(t, cell, snapshot, &state);
+	struct pp_version *v;
+
+	if (!ref)
+		return PPDB_NOTFOUND;
+	v = pp_version_at(t, ref);
+	if (pp_version_flags(v) & PP_V_TOMBSTONE || pp_expired(v))
+		return PPDB_NOTFOUND;
+	out->key = cell->key;
+	out->key_size = cell->key_size;
+	out->table = be32toh(cell->table_be);
+	out->value = pp_version_value(v);
+	out->size = v->size;
+	out->version = pp_version_seq(v);
+	out->expires_ms = pp_version_expires(v);
+	out->tag = pp_state_epoch(state);
+	return 0;
+}
+
+static int key_check(const struct pp_key *key)
+{
+	if (key->size < 1 || key->size > PP_KEY_MAX)
+		return pp_detail(PPDB_KEYSIZE, "a key of %u bytes: keys have 1 to %d bytes", key->size, PP_KEY_MAX);
+	return 0;
+}
+
+int pp_read(struct pp_thread *t, const struct pp_key *key, uint64_t snapshot, struct pp_hit *out)
+{
+	struct pp_keybuf b;
+	pp_ref cell;
+	int rc = key_check(key);
+
+	if (rc)
+		return rc;
+	pp_keybuf_set(&b, key->table, key->data, key->size);
+	cell = pp_cell_find(t, pp_key_hash(&b.key), &b.key);
+	return cell ? pp_hit_fill(t, cell, snapshot, out) : PPDB_NOTFOUND;
+}
+
+/* A group of reads in three passes: entry lines, cells, versions; so that up to GROUP cache misses overlap. */
+#define GROUP 16
+
+static void read_group(struct pp_thread *t, const struct pp_key *keys, size_t n, uint64_t snapshot, struct pp_hit *out, int *rcs)
+{
+	struct pp_keybuf b;
+	uint64_t hash[GROUP];
+
+	for (size_t i = 0; i < n; i++) {
+		rcs[i] = key_check(&keys[i]);
+		if (rcs[i])
+			continue;
+		pp_keybuf_set(&b, keys[i].table, keys[i].data, keys[i].size);
+		hash[i] = pp_key_hash(&b.key);
+		pp_hint_prefetch(t, hash[i]);
+	}
+	for (size_t i = 0; i < n; i++)
+		if (!rcs[i])
+			pp_hint_prefetch_cell(t, hash[i]);
+	for (size_t i = 0; i < n; i++)
+		if (!rcs[i])
+			rcs[i] = pp_read(t, &keys[i], snapshot, &out[i]);
+}
+
+void pp_read_many(struct pp_thread *t, const struct pp_key *keys, size_t n, uint64_t snapshot, struct pp_hit *out, int *rcs)
+{
+	for (size_t i = 0; i < n; i += GROUP)
+		read_group(t, keys + i, n - i < GROUP ? n - i : GROUP, snapshot, out + i, rcs + i);
+}

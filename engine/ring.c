@@ -1,0 +1,117 @@
+/*
+ * ring.c - the producer's half of the log ring.
+ *
+ * Publish and commit (design 5.3, 5.4; tests/model/epoch_cut.pml). An entry {version, tag} is written, then one CAS on the ring's tail
+ * {epoch, index} -> {max(epoch, E), index + 1} makes it count, where E is the open epoch read *after* everything the write depended
+ * on. The daemon closes a ring by raising the tail's epoch, so a publish that raced with it fails its CAS, takes a newer E and a
+ * newer tag. Then the state goes PENDING -> COMMITTED(slot, tag): the linearization point. Whoever commits first (owner, helper, or the
+ * daemon when it settles) decides which entry is the logged one.
+ *
+ * Ordering. [ring.publish:tail] pairs [settle.close:tail]: the entry before the index that counts it.
+ * [ring.commit:state] pairs [version.visible:state]: value and links before COMMITTED.
+ * The CAS on the tail is seq_cst: it stands before the look at the doorbell (shm/wait.h).
+ *
+ * Dies inside: before the tail CAS nothing was published, the reaper aborts the version; after it the daemon commits when it settles.
+ */
+#include "engine/ring.h"
+
+#include "engine/version.h"
+#include "engine/record.h"
+#include "shm/clock.h"
+#include "shm/fault.h"
+#include "shm/wait.h"
+
+#define SPARE 2                        /* entries kept for helping others */
+#define POLL_NS UINT64_C(5000000)
+
+uint64_t pp_record_bytes(struct pp_thread *t, pp_ref version)
+{
+	const struct pp_version *v = pp_version_at(t, version);
+	const struct pp_cell *c = pp_at(t->region, pp_version_cell(t, version));
+
+	return pp_record_size(c->key_size, v->size);
+}
+
+static bool has_room(struct pp_thread *t, uint64_t bytes, unsigned spare)
+{
+	struct pp_slot *s = t->slot;
+	uint16_t used = (uint16_t)(pp_tail_index(pp_load_acq(&s->tail)) - (uint16_t)pp_load_acq(&s->head));
+
+	return used + spare < t->region->header->ring_entries &&
+	       pp_load_rlx(&s->credit_used) + bytes <= pp_load_acq(&s->credit_granted);
+}
+
+static int wait_room(struct pp_thread *t, uint64_t bytes, uint64_t timeout_ns)
+{
+	struct pp_globals *g = t->region->globals;
+	struct pp_engine *e = t->region->engine;
+	uint64_t start = pp_now_ns(), durable;
+	int rc;
+
+	pp_store_rel(&t->slot->credit_want, bytes);
+	pp_stat_add(&t->slot->count.overloads, 1);
+	for (;;) {
+		durable = pp_load_acq(&g->durable_epoch);
+		if (has_room(t, bytes, SPARE))
+			return 0;
+		if (pp_load_acq(&g->failed))
+			return pp_detail((int)pp_load_acq(&g->failed),
+					 "the log could not be written; the store is read-only until ppdbd is restarted");
+		if (pp_load_acq(&e->wal_full))
+			return pp_detail(-ENOSPC, "no disk space for the log; free space in the data directory and retry");
+		if (pp_now_ns() - start >= timeout_ns)
+			return pp_detail(PPDB_OVERLOAD, "the log ring is full: writes come faster than the disk takes them");
+		pp_ring_bell(t->region);
+		rc = pp_wait_durable(t, durable + 1, POLL_NS);
+		if (rc == PPDB_DAEMON_GONE && !has_room(t, bytes, SPARE))
+			return pp_detail(rc, "ppdbd is not running and the log ring is full; start it with 'ppdb start'");
+	}
+}
+
+int pp_ring_reserve(struct pp_thread *t, uint64_t bytes, uint64_t timeout_ns)
+{
+	int rc;
+
+	if (__builtin_expect(has_room(t, bytes, timeout_ns ? SPARE : 0), 1))
+		return 0;
+	if (!timeout_ns)
+		return PPDB_OVERLOAD;
+	rc = wait_room(t, bytes, timeout_ns);
+	pp_store_rel(&t->slot->credit_want, 0);
+	return rc;
+}
+
+static uint64_t commit(struct pp_thread *t, struct pp_version *v, uint64_t tag)
+{
+	uint64_t expected = PP_STATE(PP_PENDING, 0, 0);
+
+	/* [ring.commit:state] pairs [version.visible:state]: the version is complete */
+	if (pp_cas_acqrel(&v->state, &expected, PP_STATE(PP_COMMITTED, t->index, tag)))
+		return tag;
+	return pp_state_status(expected) == PP_COMMITTED ? pp_state_epoch(expected) : 0;
+}
+
+uint64_t pp_ring_publish(struct pp_thread *t, pp_ref version)
+{
+	struct pp_slot *s = t->slot;
+	struct pp_ring_entry *ring = pp_ring(t->region, t->index);
+	uint32_t mask = t->region->header->ring_entries - 1;
+	uint64_t tail = pp_load_acq(&s->tail), epoch, tag;
+
+	pp_stat_add(&s->credit_used, pp_record_bytes(t, version));
+	do {
+		struct pp_ring_entry *e = &ring[pp_tail_index(tail) & mask];
+
+		epoch = pp_load_acq(&t->region->globals->open_epoch);
+		tag = epoch > pp_tail_epoch(tail) ? epoch : pp_tail_epoch(tail);
+		pp_store_rlx(&e->ref, version); /* counted by the CAS below */
+		pp_store_rlx(&e->tag, tag);
+		PP_FAULT_POINT("ring.publish.filled");
+		/* [ring.publish:tail] pairs [settle.close:tail]: the entry */
+	} while (!pp_cas_seq(&s->tail, &tail, PP_TAIL(tag, pp_tail_index(tail) + 1)));
+	PP_FAULT_POINT("ring.publish.published");
+	tag = commit(t, pp_version_at(t, version), tag);
+	PP_FAULT_POINT("ring.publish.committed");
+	pp_ring_bell(t->region);
+	return tag;
+}

@@ -1,0 +1,25 @@
+/*
+ * ring.h - the log ring of a slot: reserve, publish, commit (the producer's half of design 5).
+ */
+#ifndef PP_ENGINE_RING_H
+#define PP_ENGINE_RING_H
+
+#include "engine/layout.h"
+#include "shm/thread.h"
+
+/*
+ * Makes sure that the ring has room for an entry and the slot has log credit for `bytes`, waiting up to timeout_ns. With it a
+ * following pp_ring_publish cannot fail. PPDB_OVERLOAD, -ENOSPC, the log's error, PPDB_DAEMON_GONE.
+ */
+int pp_ring_reserve(struct pp_thread *, uint64_t bytes, uint64_t timeout_ns);
+
+/*
+ * Publishes `version` (installed, PENDING) in the own ring and commits it: its state becomes COMMITTED by this entry unless someone was
+ * faster or the reaper aborted it. Returns the epoch tag of the state that stands then (0: aborted). Rings the daemon if asleep.
+ */
+uint64_t pp_ring_publish(struct pp_thread *, pp_ref version);
+
+/* Log bytes charged for a version. */
+uint64_t pp_record_bytes(struct pp_thread *, pp_ref version);
+
+#endif

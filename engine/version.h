@@ -1,0 +1,91 @@
+/*
+ * version.h - the version chain of a key cell: read it at a cut, and the words a version is made of.
+ */
+#ifndef PP_ENGINE_VERSION_H
+#define PP_ENGINE_VERSION_H
+
+#include "engine/key.h"
+#include "shm/alloc.h"
+
+/* ---- shape ------------------------------------------------------------------------------------------------------ */
+
+static inline pp_ref pp_cell_inline_version(const struct pp_thread *t, pp_ref cell)
+{
+	const struct pp_cell *c = pp_at(t->region, cell);
+
+	return (cell + offsetof(struct pp_cell, key) + c->key_size + 7) & ~UINT64_C(7);
+}
+
+static inline struct pp_version *pp_version_at(const struct pp_thread *t, pp_ref ref)
+{
+	return pp_at(t->region, ref);
+}
+
+static inline bool pp_version_inline(const struct pp_version *v)
+{
+	return v->cell_back != 0;
+}
+
+/* The block that a separate version lives in (payload reference). */
+static inline pp_ref pp_version_block(pp_ref version)
+{
+	return version - offsetof(struct pp_version_block, v);
+}
+
+/* PP_LINK of the key cell; an inline version's cell is its own block, so generation 0 stands for "the block is alive". */
+static inline pp_ref pp_version_cell(const struct pp_thread *t, pp_ref version)
+{
+	const struct pp_version *v = pp_version_at(t, version);
+	const struct pp_version_block *b;
+
+	if (pp_version_inline(v))
+		return version - v->cell_back;
+	b = pp_at(t->region, pp_version_block(version));
+	return pp_link_ref(b->cell);
+}
+
+static inline uint64_t pp_version_expires(const struct pp_version *v)
+{
+	uint64_t ms = 0;
+
+	if (pp_version_flags(v) & PP_V_TTL)
+		memcpy(&ms, v + 1, sizeof(ms));
+	return ms;
+}
+
+static inline uint8_t *pp_version_value(struct pp_version *v)
+{
+	return (uint8_t *)(v + 1) + (pp_version_flags(v) & PP_V_TTL ? 8 : 0);
+}
+
+static inline uint64_t pp_version_bytes(uint64_t value_size, uint64_t expires_ms)
+{
+	return sizeof(struct pp_version) + (expires_ms ? 8 : 0) + value_size;
+}
+
+/* Fills a version that nobody can see yet. */
+void pp_version_fill(struct pp_version *, uint64_t seq, unsigned flags, const void *value, uint64_t size, uint64_t expires_ms);
+
+/* ---- reading ---------------------------------------------------------------------------------------------------- */
+
+/*
+ * The version of `cell` that a reader at `snapshot` sees (PP_LATEST: newest committed): its reference, 0 when there is none;
+ * *state is its COMMITTED word. `older` is loaded before `state`: an undecided or aborted version is passed over by the `older` it had
+ * before it was looked at. Caller is inside a read section.
+ */
+pp_ref pp_version_visible(struct pp_thread *, struct pp_cell *cell, uint64_t snapshot, uint64_t *state);
+
+/* Helps a PENDING version to be committed through the caller's own ring; returns its decided state, or PENDING when the caller's
+ * ring has no room. */
+uint64_t pp_version_help(struct pp_thread *, pp_ref version);
+
+/* ---- pruning ---------------------------------------------------------------------------------------------------- */
+
+/* Takes out of the chain what no snapshot can need (bounded work). Called after a commit by the writer, and by the keeper.
+ * True if superseded versions are left over that a later call may take. */
+bool pp_version_prune(struct pp_thread *, struct pp_cell *cell, unsigned steps);
+
+/* True if `version` hangs on the chain of `cell`. */
+bool pp_version_reachable(struct pp_thread *, struct pp_cell *cell, pp_ref version);
+
+#endif
