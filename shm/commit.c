@@ -3,14 +3,14 @@
  *
  * A piece of 2 MiB is committed in three steps, each idempotent and safe against others doing the same:
  *  1. fallocate of its last 4 KiB, which makes the file long enough. Never ftruncate: a slow process would cut off what faster
- *     ones have added since. Never fallocate of the whole piece: when a process is killed inside a long fallocate, tmpfs takes
- *     back every page of the range that was not written yet, also those that another process allocated and relies on. One page
- *     cannot be half done.
+ *     ones have added since.
  *  2. MADV_COLLAPSE: the kernel makes one huge page of the piece, zero where it was a hole. It works on shmem whatever
  *     shmem_enabled says, costs what the small pages would cost, and every process that maps the file at a 2 MiB boundary profits.
- *     An empty piece is refused, hence step 1 first. All failures are ignored.
+ *     An empty piece is refused, hence step 1 first; a piece that has all its small pages takes six times as long, hence no
+ *     fallocate of the whole piece. All failures are ignored.
  *  3. MADV_POPULATE_WRITE faults in what is still missing; a full file system is an error here, where a touch would be SIGBUS.
- *     The pages are now written ("up to date"), so no failing fallocate takes them back.
+ *     Where step 2 did its work this finds nothing to do. Where not, it costs more than fallocate, but the first touch comes for
+ *     free then, and pages that were written are never taken back by a fallocate that fails half-way.
  *
  * A process that dies here leaves a longer file with some backed pages; whoever commits the piece next completes it.
  */

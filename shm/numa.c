@@ -30,9 +30,16 @@ unsigned pp_numa_nodes(void)
 
 bool pp_numa_has_memory(unsigned node)
 {
+	struct bitmask *allowed;
+	bool has;
+
 	if (numa_available() < 0)
 		return node == 0;
-	return node < PP_MAX_NODES && numa_bitmask_isbitset(numa_get_mems_allowed(), node);
+	allowed = numa_get_mems_allowed(); /* a copy */
+	has = allowed && node < PP_MAX_NODES && numa_bitmask_isbitset(allowed, node);
+	if (allowed)
+		numa_bitmask_free(allowed);
+	return has;
 }
 
 unsigned pp_numa_here(void)
