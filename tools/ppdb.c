@@ -1,0 +1,113 @@
+/*
+ * ppdb.c - the `ppdb` command: finds the subcommand and runs it.
+ *
+ * Options before the command belong to all of them (-n, --json, --autostart); they may also stand behind it. A command that
+ * prints data has failed when stdout could not take all of it.
+ */
+#include "tools/cmd.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct command {
+	const char *name, *arguments, *summary;
+	int (*run)(struct pp_cmd *, int argc, char **argv);
+};
+
+static const struct command commands[] = {
+	{"start", "[PPDBD-OPTION ...]", "start the daemon and wait until it is ready", pp_cmd_start},
+	{"stop", "[--timeout SECONDS]", "stop the daemon cleanly and wait until it is gone", pp_cmd_stop},
+	{"status", "", "what the daemon says about itself", pp_cmd_status},
+	{"wait", "[--timeout SECONDS]", "wait until the daemon is ready", pp_cmd_wait},
+	{"get", "KEY [--raw]", "print the value of a key", pp_cmd_get},
+	{"put", "KEY VALUE|- [--async] [--ttl MS] [--if-absent] [--if-present]", "store a value", pp_cmd_put},
+	{"del", "KEY [--async]", "remove a key", pp_cmd_del},
+	{"cas", "KEY VERSION VALUE|- [--async] [--ttl MS]", "store a value if the key has this version (0: is absent)",
+		pp_cmd_cas},
+	{"incr", "KEY [N] [--initial N] [--async]", "add to a counter and print it", pp_cmd_incr},
+	{"scan", "[--prefix P] [--from K] [--to K] [--reverse] [--limit N] [--keys] [--count]",
+		"print records in key order, KEY<TAB>VALUE a line", pp_cmd_scan},
+	{"load", "[FILE|-] [--procs N] [--batch N] [--async] [--keep-going]", "store the records of a file",
+		pp_cmd_load},
+	{"dump", "", "print all records in the format of load", pp_cmd_dump},
+	{"stat", "", "counters, latencies, memory, log", pp_cmd_stat},
+	{"check", "[--quiet]", "verify every invariant and account for every byte", pp_cmd_check},
+	{"wal", "DIR|FILE", "print what is in a log", pp_cmd_wal},
+};
+#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+static void print_help(FILE *to)
+{
+	fputs("usage: ppdb [-n NAME] [--json] [--autostart] COMMAND ...\n\n", to);
+	for (size_t i = 0; i < COMMANDS; i++)
+		fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].summary);
+	fputs("\n'ppdb COMMAND --help' shows the arguments. With --escaped keys and values on the command line may hold\n"
+	      "\\t, \\n, \\\\ and \\xHH. Exit: 0 ok, 1 not found or false, 2 usage, 3 no daemon, 4 other error.\n",
+		to);
+}
+
+static const struct command *find(const char *name)
+{
+	for (size_t i = 0; i < COMMANDS; i++)
+		if (!strcmp(commands[i].name, name))
+			return &commands[i];
+	return NULL;
+}
+
+/* Options in front of the command. Returns its index in argv, 0 when there is none, -1 for an unknown option. */
+static int global_options(struct pp_cmd *c, int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++) {
+		if (argv[i][0] != '-')
+			return i;
+		if ((!strcmp(argv[i], "-n") || !strcmp(argv[i], "--name")) && i + 1 < argc)
+			c->store = argv[++i];
+		else if (!strncmp(argv[i], "--name=", 7))
+			c->store = argv[i] + 7;
+		else if (!strcmp(argv[i], "--json"))
+			c->json = true;
+		else if (!strcmp(argv[i], "--autostart"))
+			c->autostart = true;
+		else if (!strcmp(argv[i], "--escaped"))
+			c->escaped = true;
+		else
+			return -1;
+	}
+	return 0;
+}
+
+static int finish(const struct pp_cmd *c, int code)
+{
+	if (fflush(stdout) || ferror(stdout)) {
+		pp_cmd_note(c, "stdout did not take all of the output: %m");
+		return PP_EXIT_ERROR;
+	}
+	return code;
+}
+
+int main(int argc, char **argv)
+{
+	struct pp_cmd c = {.store = "default", .command = "ppdb"};
+	const struct command *command;
+	int at;
+
+	if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))) {
+		print_help(stdout);
+		return finish(&c, PP_EXIT_OK);
+	}
+	if (argc > 1 && !strcmp(argv[1], "--version")) {
+		printf("ppdb %u.%u.%u\n", ppdb_version() >> 16, ppdb_version() >> 8 & 0xff, ppdb_version() & 0xff);
+		return finish(&c, PP_EXIT_OK);
+	}
+	at = global_options(&c, argc, argv);
+	command = at > 0 ? find(argv[at]) : NULL;
+	if (!command) {
+		if (at > 0)
+			fprintf(stderr, "ppdb: there is no command '%s'\n", argv[at]);
+		print_help(stderr);
+		return PP_EXIT_USAGE;
+	}
+	c.command = command->name;
+	c.usage = command->arguments;
+	return finish(&c, command->run(&c, argc - at, argv + at));
+}
