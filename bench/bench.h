@@ -1,10 +1,10 @@
 /*
  * One harness, several stores: the types that its files share.
  *
- * A driver says how one kind of store is opened, read and written. A contestant is a driver
- * with a directory and a way to run. A team is the set of processes (or, for a store that lives
- * in one process, the threads) that do one contestant's work. The coordinator (main.c, runs.c) opens
- * no store itself: it forks teams, sends them commands through pipes and finds their figures in a
+ * A driver says how one kind of store is opened, read and written. A contestant is a driver with a
+ * directory and a way to run. A team is the set of processes (or, for a store that lives in one
+ * process, the threads) that do one contestant's work. The coordinator (main.c, runs.c) opens no
+ * store itself: it forks teams, sends them commands through pipes and finds their figures in a
  * shared page, so a peer that crashes spoils its own sample and no other.
  */
 #ifndef BENCH_BENCH_H
@@ -95,7 +95,9 @@ static inline bool value_is_whole(struct slice v)
 
 static inline bool value_is_of(struct slice v, uint64_t id)
 {
-	return v.size >= 16 && (load64(v.data) & ((1ull << ID_BITS) - 1)) == id && value_is_whole(v);
+	uint64_t mask = (1ull << ID_BITS) - 1;
+
+	return v.size >= 16 && (load64(v.data) & mask) == id && value_is_whole(v);
 }
 
 /* ---- drivers ---- */
@@ -133,8 +135,8 @@ struct place {
 	const char *daemon_path, *daemon_args, *tool_path;
 	bool write_map;		/* LMDB: MDB_WRITEMAP besides MDB_NOSYNC */
 	bool sst;		/* RocksDB: its default memtables and SST files */
-	bool keep_log;		/* ppdb: no checkpoints, so that recovery reads the log alone */
-	bool populate;		/* ppdb: map all pages at attach, as LMDB's are by the warm-up */
+	bool keep_log;		/* ppdb: no checkpoints: recovery reads the log alone */
+	bool populate;		/* ppdb: map all pages at attach (LMDB: the warm-up does) */
 	uint64_t recover_keys;	/* what the recovery workload loads */
 };
 
@@ -156,14 +158,15 @@ struct driver {
 	void (*close)(void *handle);
 	int (*begin)(void *handle, enum mode, void **session);
 	int (*finish)(void *session);	/* all puts are visible; timed */
-	void (*end)(void *session);	/* gives back; after a load also flushes to disk; not timed */
+	void (*end)(void *session);	/* gives back; after a load also syncs; not timed */
 	int (*get)(void *session, struct slice key, struct slice *value);
 	int (*get_many)(void *session, const struct slice *keys, int count, struct slice *values);
 	int (*put)(void *session, struct slice key, struct slice value);
 	int (*scan)(void *session, const struct slice *from, uint64_t limit, struct scan *);
+	int (*before_writes)(struct place *);	/* nobody has the store open; NULL: nothing */
 	int (*memory)(struct place *, void *handle, struct memory_use *);
 	int (*crash)(struct place *);		/* kill what serves the store (recovery) */
-	int (*recover)(struct place *);		/* bring it back from disk, return when usable */
+	int (*recover)(struct place *);		/* returns when the store is usable again */
 	int (*describe)(struct place *, char *json, size_t cap);
 };
 
@@ -178,8 +181,8 @@ __attribute__((format(printf, 2, 3))) void text_format(char *to, const char *for
 /* ---- work.c: what one worker does for one command ---- */
 
 enum kind {
-	KIND_LOAD, KIND_GET, KIND_GET_ZIPF, KIND_GET_MANY, KIND_SCAN, KIND_RANGE, KIND_OVERWRITE,
-	KIND_INSERT, KIND_WARM, KIND_VERIFY, KIND_MEMORY, KIND_ATTACH, KIND_QUIT
+	KIND_LOAD, KIND_GET, KIND_GET_ZIPF, KIND_GET_MANY, KIND_SCAN, KIND_RANGE,
+	KIND_OVERWRITE, KIND_INSERT, KIND_WARM, KIND_VERIFY, KIND_MEMORY, KIND_ATTACH, KIND_QUIT
 };
 
 struct command {

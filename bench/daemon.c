@@ -1,7 +1,7 @@
 /*
  * Runs ppdbd for the benchmark: forks it in the foreground with a NOTIFY_SOCKET, waits for READY=1
- * (what systemd would wait for), and stops it by its pid alone. The daemon gets a parent-death signal,
- * so a benchmark that is killed leaves none behind.
+ * (what systemd would wait for), and stops it by its pid alone. The daemon gets a parent-death
+ * signal, so a benchmark that is killed leaves none behind.
  */
 #include "bench/daemon.h"
 
@@ -78,7 +78,8 @@ static int notify_open(const struct place *p, struct sockaddr_un *addr)
 
 static void split_args(char *text, char **args, int *count)
 {
-	for (char *word = strtok(text, " "); word && *count < ARGS_MAX - 1; word = strtok(NULL, " "))
+	for (char *word = strtok(text, " "); word && *count < ARGS_MAX - 1;
+	     word = strtok(NULL, " "))
 		args[(*count)++] = word;
 }
 
@@ -90,6 +91,7 @@ static void exec_daemon(const struct place *p, const struct sockaddr_un *addr, p
 	int count = 0, fd;
 
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	setpgid(0, 0);	/* Ctrl-C is for the coordinator, which then stops the daemon */
 	if (getppid() != parent)
 		_exit(1);
 	snprintf(data, sizeof data, "%s/data", p->dir);

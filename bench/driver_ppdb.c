@@ -1,8 +1,8 @@
 /*
  * ppdb behind the driver interface, through the installed header alone.
  *
- * Reads: a LATEST view and one iterator a session, values read in place (ppdb_view_get); the view is
- * refreshed now and then as a long-running program would do. Visible put: PPDB_ASYNC. Durable
+ * Reads: a LATEST view and one iterator a session, values read in place (ppdb_view_get); the view
+ * is refreshed now and then as a long-running program would do. Visible put: PPDB_ASYNC. Durable
  * put: no options, which is the default. Load: visible puts, and ppdb_sync at the end. The daemon
  * is started by the coordinator in the contestant's own directory.
  */
@@ -127,14 +127,9 @@ static int begin(void *handle, enum mode mode, void **session)
 
 static int refresh(struct session *s)
 {
-	int rc;
+	int rc = ppdb_view_refresh(s->view);
 
 	s->gets = 0;
-	ppdb_iter_close(s->iter);
-	s->iter = NULL;
-	rc = ppdb_view_refresh(s->view);
-	if (!rc)
-		rc = ppdb_iter_open(s->view, PPDB_TABLE_DEFAULT, NULL, &s->iter);
 	return rc ? fail("view refresh", rc) : 0;
 }
 
@@ -157,7 +152,7 @@ static int get(void *session, struct slice key, struct slice *value)
 static int get_many(void *session, const struct slice *keys, int count, struct slice *values)
 {
 	struct session *s = session;
-	ppdb_slice k[GET_MANY];
+	ppdb_slice k[GET_MANY] = { { NULL, 0 } };
 	ppdb_item item[GET_MANY];
 	int rcs[GET_MANY], rc;
 
@@ -172,7 +167,7 @@ static int get_many(void *session, const struct slice *keys, int count, struct s
 	return 0;
 }
 
-/* OVERLOAD means that nothing happened and a retry is due; the time counts, as it does for users. */
+/* OVERLOAD means that nothing happened and a retry is due; its time counts, as for users. */
 static int put(void *session, struct slice key, struct slice value)
 {
 	struct session *s = session;

@@ -1,9 +1,9 @@
 /*
  * Keys, values and random draws.
  *
- * An id is the number of a record in loading order. Its key is 16 decimal digits as in db_bench; the
- * number is a permutation (4-round Feistel network) of the id, so loading in id order inserts in
- * random order, without repetition, and ids beyond the loaded ones fall between the loaded keys.
+ * An id is the number of a record in loading order. Its key is 16 decimal digits as in db_bench;
+ * the number is a permutation (4-round Feistel network) of the id, so loading in id order inserts
+ * in random order, without repetition, and ids beyond the loaded ones fall between the loaded keys.
  * Zipf: Gray et al., "Quickly Generating Billion-Record Synthetic Databases" (SIGMOD 1994), as YCSB
  * uses it; ranks are scattered over the ids by a hash as YCSB's "scrambled zipfian" does.
  */

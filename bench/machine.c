@@ -1,5 +1,6 @@
 /*
- * Names the machine: figures without it mean nothing. Reads /proc and /sys; what cannot be read says so.
+ * Names the machine: figures without it mean nothing. Reads /proc and /sys; what cannot be read
+ * says so.
  */
 #include "bench/bench.h"
 
@@ -67,6 +68,19 @@ static void read_number(const char *path, const char *label, char *out, size_t c
 	snprintf(out, cap, "%.1f GiB", (double)strtoull(text, NULL, 10) / (1 << 20));
 }
 
+/* "always [never] advise": the word in brackets is the one in force. */
+static void read_choice(const char *path, char *out, size_t cap)
+{
+	char line[128], *from, *to;
+
+	read_line(path, "", line, sizeof line);
+	from = strchr(line, '[');
+	to = from ? strchr(from, ']') : NULL;
+	if (to)
+		*to = 0;
+	snprintf(out, cap, "%.60s", to ? from + 1 : line);
+}
+
 void machine_read(struct machine *m, const char *dir)
 {
 	struct utsname u;
@@ -74,8 +88,8 @@ void machine_read(struct machine *m, const char *dir)
 
 	read_line("/proc/cpuinfo", "model name", m->cpu, sizeof m->cpu);
 	read_line("/etc/os-release", "PRETTY_NAME", m->system, sizeof m->system);
-	read_line("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "", m->shmem_pages,
-		  sizeof m->shmem_pages);
+	read_choice("/sys/kernel/mm/transparent_hugepage/shmem_enabled", m->shmem_pages,
+		    sizeof m->shmem_pages);
 	read_number("/proc/meminfo", "MemTotal", m->memory, sizeof m->memory);
 	read_line("/proc/meminfo", "HugePages_Total", text, sizeof text);
 	m->huge_pages = atol(text);

@@ -37,7 +37,7 @@ static const char usage_text[] =
 	"  --sync-procs N    processes of the durable puts (16)\n"
 	"  --recover-keys N  records of the recovery workload (as --keys)\n"
 	"  --rocksdb-sst     RocksDB with its default memtable size and SST files\n"
-	"  --dir DIR         scratch directory on the disk to measure (a new one in $TMPDIR or /tmp)\n"
+	"  --dir DIR         scratch directory, on the disk to measure (new in $TMPDIR or /tmp)\n"
 	"  --json, --tsv, --markdown FILE    write the results there too\n"
 	"  --ppdbd, --ppdb PATH              binaries (./build/ppdbd, ./build/ppdb)\n"
 	"  --ppdbd-args \"...\"                more options for the daemon\n"
@@ -194,6 +194,18 @@ static void add_contestant(struct bench *b, const struct driver *d)
 	b->count++;
 }
 
+/* Options that bench/run adds or that say where to write are left out of "again". */
+static bool is_plumbing(const char *arg)
+{
+	static const char *const names[] = { "--dir", "--json", "--tsv", "--markdown", "--revision",
+					     "--ppdbd", "--ppdb" };
+
+	for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+		if (!strcmp(arg, names[i]))
+			return true;
+	return false;
+}
+
 /* A variant of a store takes part only when that store does. */
 static void add_contestants(struct bench *b)
 {
@@ -216,9 +228,7 @@ static void command_line(char *text, size_t cap, int argc, char **argv)
 	size_t used = (size_t)snprintf(text, cap, "make bench ARGS=\"");
 
 	for (int i = 1; i < argc && used < cap; i++) {
-		if (!strcmp(argv[i], "--dir") || !strcmp(argv[i], "--json") ||
-		    !strcmp(argv[i], "--tsv") || !strcmp(argv[i], "--markdown") ||
-		    !strcmp(argv[i], "--revision")) {
+		if (is_plumbing(argv[i])) {
 			i++;
 			continue;
 		}
@@ -288,8 +298,10 @@ static int bench_run(struct bench *b, const char *command)
 
 int main(int argc, char **argv)
 {
-	static struct bench bench = { .options = { .daemon_path = "./build/ppdbd", .daemon_args = "",
-						   .tool_path = "./build/ppdb" } };
+	static struct bench bench = {
+		.options = { .daemon_path = "./build/ppdbd", .daemon_args = "",
+			     .tool_path = "./build/ppdb" },
+	};
 	static char command[1024];
 	struct sigaction act = { .sa_handler = on_interrupt };
 	bool own_dir;

@@ -2,9 +2,9 @@
  * The recovery workload: load a fresh store, SIGKILL what serves it, take its memory away, and time
  * from start until it is usable again; then every record is checked.
  *
- * ppdb: the daemon is killed and the arena's file removed, so that the log alone is left (checkpoints
- * are off for this store); usable = READY=1. RocksDB: its process is killed; usable = open returns.
- * LMDB has no recovery to time: its file is its memory.
+ * ppdb: the daemon is killed and the arena's file removed, so that the log alone is left
+ * (checkpoints are off for this store); usable = READY=1. RocksDB: its process is killed; usable =
+ * open returns. LMDB has no recovery to time: its file is its memory.
  */
 #include "bench/runs.h"
 

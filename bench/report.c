@@ -1,8 +1,10 @@
 /*
- * Prints what was measured: a line a workload while the run goes on, latencies and floors at the end, and
- * the same as JSON (for programs), TSV (for plot.sh) and Markdown (for docs/benchmarks.md).
+ * Prints what was measured: a line a workload while the run goes on, latencies and floors at the
+ * end, and the same as JSON (for programs), TSV (for plot.sh) and Markdown (for
+ * docs/benchmarks.md).
  *
- * Ratios are the median over rounds of ppdb's sample divided by the peer's sample of the same round.
+ * Ratios are the median over rounds of ppdb's sample divided by the peer's sample of the same
+ * round.
  */
 #include "bench/bench.h"
 
@@ -253,7 +255,8 @@ static void json_head(const struct report *r, FILE *f)
 		r->describe[0] == '{' ? r->describe : "null");
 	fputs("\"versions\": {", f);
 	for (int i = 0; i < r->contestants; i++)
-		put_field(f, r->contestant[i], r->version[i], i + 1 < r->contestants ? ", " : "},\n");
+		put_field(f, r->contestant[i], r->version[i],
+			  i + 1 < r->contestants ? ", " : "},\n");
 }
 
 static void json_cell(const struct report *r, const struct row *row, int i, FILE *f)
@@ -271,7 +274,8 @@ static void json_cell(const struct report *r, const struct row *row, int i, FILE
 		put_number(f, "ppdb_ratio_floor", row->floor_ratio[i], ", ");
 	put_field(f, "note", c->note, ", \"samples\": [");
 	for (int n = 0; n < c->rounds; n++)
-		fprintf(f, isnan(c->samples[n]) ? "%snull" : "%s%.6g", n ? ", " : "", c->samples[n]);
+		fprintf(f, isnan(c->samples[n]) ? "%snull" : "%s%.6g", n ? ", " : "",
+			c->samples[n]);
 	fputs("]}", f);
 }
 

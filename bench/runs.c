@@ -1,10 +1,10 @@
 /*
- * The coordinator: loads every store, then runs each workload in interleaved rounds (A B C, B C A, ...)
- * so that noise of the machine hits all stores alike; ratios are taken inside a round.
+ * The coordinator: loads every store, then runs each workload in interleaved rounds (A B C, B C A,
+ * ...) so that noise of the machine hits all stores alike; ratios are taken inside a round.
  *
- * Before a sample that writes, the disk is synced: what one store left dirty is not the next one's bill.
- * After the load and at the end each store is scanned whole: the number of records, their order and both
- * ends of each value must be right, else the run fails.
+ * Before a sample that writes, the disk is synced: what one store left dirty is not the next one's
+ * bill. After the load and at the end each store is scanned whole: the number of records, their
+ * order and both ends of each value must be right, else the run fails.
  */
 #include "bench/runs.h"
 
@@ -422,6 +422,17 @@ static bool needs_load(const struct bench *b)
 	return wants(b, "load") || wants(b, "memory") || wants(b, "attach");
 }
 
+/* Runs when the workloads change from reads to visible writes, so that it is not in any sample. */
+static void before_writes(struct bench *b)
+{
+	for (int i = 0; i < b->count; i++) {
+		struct contestant *c = &b->contestants[i];
+
+		if (c->ready && c->driver->before_writes && c->driver->before_writes(&c->place))
+			problem(b, "%s: %s", c->driver->name, bench_failure());
+	}
+}
+
 static void run_loaded(struct bench *b)
 {
 	load(b);
@@ -435,8 +446,11 @@ static void run_loaded(struct bench *b)
 	if (wants(b, "attach"))
 		measure_attach(b);
 	for (int i = 0; i < WORKLOADS; i++) {
-		if (i && workloads[i].mode != workloads[i - 1].mode)
+		if (i && workloads[i].mode != workloads[i - 1].mode) {
 			teams_end(b);
+			if (workloads[i].mode == MODE_VISIBLE)
+				before_writes(b);
+		}
 		for (int column = 0; column < 3 && workloads[i].workers[column]; column++)
 			if (wants(b, workloads[i].name))
 				workload_run(b, &workloads[i], column);

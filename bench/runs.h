@@ -22,7 +22,7 @@ struct contestant {
 	struct team *team;
 	struct contestant *base;	/* whose store this is; itself for most */
 	uint64_t next_id, live;		/* of the base: ids handed out, records stored */
-	bool ready, unsure;		/* unsure: a failed sample left an unknown number of puts */
+	bool ready, unsure;		/* unsure: a failed sample put who knows what */
 };
 
 struct bench {

@@ -1,10 +1,11 @@
 /*
  * Teams: forked processes (or one process with threads) that work for the coordinator.
  *
- * Each process of a team reads a command from its own pipe; each worker then writes a byte to `ready`,
- * reads one from `go`, runs, stores its figures in the shared array and writes a byte to `done`. The
- * pipes order the memory. While it waits the coordinator polls its children: one that died makes
- * the sample fail, and the whole team is ended then, since `go` bytes would no longer add up.
+ * Each process of a team reads a command from its own pipe; each worker then writes a byte to
+ * `ready`, reads one from `go`, runs, stores its figures in the shared array and writes a byte to
+ * `done`. The pipes order the memory. While it waits the coordinator polls its children: one that
+ * died makes the sample fail, and the whole team is ended then, since `go` bytes would no longer
+ * add up.
  */
 #include "bench/bench.h"
 
