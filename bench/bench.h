@@ -174,9 +174,12 @@ extern const struct driver driver_ppdb, driver_lmdb, driver_lmdb_map, driver_roc
 
 enum { GET_MANY = 16 };
 
+/* ---- text.c ---- */
+
 __attribute__((format(printf, 1, 2))) int bench_fail(const char *format, ...);
 const char *bench_failure(void);
 __attribute__((format(printf, 2, 3))) void text_format(char *to, const char *format, ...);
+bool json_string(const char *json, const char *name, char *out, size_t cap);
 
 /* ---- work.c: what one worker does for one command ---- */
 
@@ -261,7 +264,7 @@ struct row {
 struct report {
 	const char *contestant[CONTESTANTS_MAX];
 	const char *version[CONTESTANTS_MAX];
-	char describe[4096];
+	char describe[32768];		/* `ppdb stat --json` after the load */
 	int contestants;
 	struct row *rows;
 	int row_count;

@@ -19,28 +19,6 @@
 
 enum { READY_LIMIT_S = 600, STOP_LIMIT_S = 120, ARGS_MAX = 48 };
 
-/* Finds "name": "text" in one flat JSON object; enough for the fields that status promises. */
-bool json_string(const char *json, const char *name, char *out, size_t cap)
-{
-	char quoted[64];
-	const char *at, *end;
-
-	snprintf(quoted, sizeof quoted, "\"%s\"", name);
-	at = strstr(json, quoted);
-	at = at ? strchr(at + strlen(quoted), ':') : NULL;
-	if (!at)
-		return false;
-	at += 1 + strspn(at + 1, " \t\n");
-	if (*at != '"')
-		return false;
-	end = strchr(++at, '"');
-	if (!end || (size_t)(end - at) >= cap)
-		return false;
-	memcpy(out, at, (size_t)(end - at));
-	out[end - at] = 0;
-	return true;
-}
-
 int daemon_ask(const struct place *p, const char *command, char *out, size_t cap)
 {
 	char line[1024];
@@ -87,7 +65,7 @@ static void split_args(char *text, char **args, int *count)
 static void exec_daemon(const struct place *p, const struct sockaddr_un *addr, pid_t parent)
 {
 	char data[600], memory[32], extra[1024] = "", log[600], *args[ARGS_MAX];
-	uint64_t mib = p->keys * (p->value_bytes + 500) / (1 << 20) + 1024;
+	uint64_t mib = p->keys * (p->value_bytes + 350) / (1 << 20) + 1024;
 	int count = 0, fd;
 
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
@@ -97,7 +75,7 @@ static void exec_daemon(const struct place *p, const struct sockaddr_un *addr, p
 	snprintf(data, sizeof data, "%s/data", p->dir);
 	snprintf(log, sizeof log, "%s/ppdbd.log", p->dir);
 	snprintf(memory, sizeof memory, "%lluM", (unsigned long long)mib);
-	snprintf(extra, sizeof extra, "%s %s", p->keep_log ? "--checkpoint-log=1024G" : "",
+	snprintf(extra, sizeof extra, "%s %s", p->keep_log ? "--checkpoint-bytes=512G" : "",
 		 p->daemon_args);
 	fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	dup2(fd, 1);

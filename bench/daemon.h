@@ -16,6 +16,5 @@ void daemon_arena(const struct place *, struct daemon_run *);
 int daemon_stop(struct daemon_run *);
 void daemon_kill(struct daemon_run *);
 int daemon_ask(const struct place *, const char *command, char *out, size_t cap);
-bool json_string(const char *json, const char *name, char *out, size_t cap);
 
 #endif

@@ -116,6 +116,21 @@ static const char *verdict_text(enum verdict v)
 
 /* ---- text ---- */
 
+/* What `ppdb stat` said of the loaded store; empty without ppdb. */
+static void stat_text(const struct report *r, char text[160])
+{
+	static const char *const names[] = { "pages", "backend", "strategy", "sync" };
+	static const char *const titles[] = { "pages", "log", "shards by", "sync" };
+	size_t used = 0;
+	char value[24];
+
+	text[0] = 0;
+	for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+		if (json_string(r->describe, names[i], value, sizeof value))
+			used += (size_t)snprintf(text + used, 160 - used, "%s %s %s",
+						 used ? "," : "ppdb:", titles[i], value);
+}
+
 static void name_of(const struct row *row, char text[48])
 {
 	snprintf(text, 48, row->workers > 1 ? "%s x%d" : "%s", row->workload, row->workers);
@@ -168,9 +183,10 @@ static bool has_latency(const struct report *r, const struct row *row)
 
 void report_text(const struct report *r)
 {
-	char name[48], p50[32], p99[32], pair[72];
+	char name[48], p50[32], p99[32], pair[72], facts[160];
 
-	printf("\n%-20s", "latency p50 / p99");
+	stat_text(r, facts);
+	printf("\n%s%s%-20s", facts, facts[0] ? "\n\n" : "", "latency p50 / p99");
 	for (int i = 0; i < r->contestants; i++)
 		printf("%24s", r->contestant[i]);
 	printf("\n");
@@ -357,7 +373,9 @@ int report_tsv(const struct report *r, const char *path)
 static void markdown_head(const struct report *r, FILE *f)
 {
 	const struct machine *m = &r->machine;
+	char facts[160];
 
+	stat_text(r, facts);
 	fprintf(f, "%s, revision %s. %s, %d cores, %s, %s, %s; data on %s; page size %ld, %ld huge "
 		   "pages reserved, shmem THP `%s`. %llu keys, %d rounds, %.0f s in all.",
 		r->started, r->revision, m->cpu, m->cores, m->memory, m->system, m->kernel, m->disk,
@@ -366,7 +384,8 @@ static void markdown_head(const struct report *r, FILE *f)
 	for (int i = 0; i < r->contestants; i++)
 		fprintf(f, " %s %s%s", r->contestant[i], r->version[i],
 			i + 1 < r->contestants ? "," : ".");
-	fprintf(f, " Repeat with `%s`.\n\n| workload | unit |", r->command);
+	fprintf(f, " %s%sRepeat with `%s`.\n\n| workload | unit |", facts, facts[0] ? ". " : "",
+		r->command);
 	for (int i = 0; i < r->contestants; i++)
 		fprintf(f, " %s |", r->contestant[i]);
 	for (int i = 1; has_ppdb(r) && i < r->contestants; i++)

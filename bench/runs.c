@@ -244,7 +244,7 @@ static struct command workload_command(struct bench *b, const struct workload *w
 				       const struct contestant *c)
 {
 	struct command command = command_new(b, w->kind, w->mode, workers);
-	uint64_t room = b->options.keys / 10 + 50000;
+	uint64_t room = b->options.keys / 20 + 20000;	/* or the store would double */
 
 	command.sample_every = w->sample_every;
 	if (w->kind != KIND_SCAN) {

@@ -103,7 +103,7 @@ static void child_main(struct team *t, int command_fd, int index, bool attach_la
 	if (!attach_later)
 		r->failed = t->driver->open(t->place, t->mode, &handle);
 	if (r->failed)
-		text_format(r->message, "%.*s", MSG_BYTES - 1, bench_failure());
+		text_format(r->message, "%s", bench_failure());
 	if (write(t->done[1], &byte, 1) != 1 || r->failed)
 		_exit(1);
 	child_loop(t, command_fd, index, handle);

@@ -8,38 +8,11 @@
  */
 #include "bench/bench.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 enum { DRAWS = 1 << 20 };
-
-static __thread char failure[MSG_BYTES];
-
-void text_format(char *to, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(to, MSG_BYTES, format, args);
-	va_end(args);
-}
-
-int bench_fail(const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(failure, sizeof failure, format, args);
-	va_end(args);
-	return -1;
-}
-
-const char *bench_failure(void)
-{
-	return failure;
-}
 
 /* The state of one run; on the worker's stack. */
 struct run {
@@ -274,7 +247,7 @@ static void work_memory(struct worker *w)
 void worker_run(struct worker *w)
 {
 	memset(w->result, 0, sizeof *w->result);
-	failure[0] = 0;
+	bench_fail("no reason given");
 	if (w->command->kind == KIND_ATTACH)
 		work_attach(w);
 	else if (w->command->kind == KIND_MEMORY)
@@ -282,5 +255,5 @@ void worker_run(struct worker *w)
 	else
 		work(w);
 	if (w->result->failed)
-		text_format(w->result->message, "%.*s", MSG_BYTES - 1, failure);
+		text_format(w->result->message, "%s", bench_failure());
 }
