@@ -1,13 +1,13 @@
 /*
  * alloc.h - crash-safe memory in the region: pages of one size class, owned by one thread slot, block headers as the truth.
  *
- * A page (64 KiB) is carved into blocks of one class. The owner takes up to 64 free blocks at once by exchanging a word of the
- * page's free bitmap with 0 into its private hand; anybody frees a block by header RETIRED/PRIVATE -> FREE (generation + 1) and
- * setting its bit. Retiring sets the block's header to RETIRED with the era, then its bit in `limbo`; limbo blocks are freed by
- * whoever sweeps the page (its owner when it needs blocks; the keeper for pages without an owner) if the announced intervals
- * allow it. Pages that have free or limbo blocks and no owner are found through the partial bits (idempotent: setting twice does
- * no harm, a bit lost at a death is set again by the keeper). A page whose blocks are all free becomes EMPTY, and FREE (another
- * class) only after a full reclamation round, because hints may still look at it.
+ * A page (64 KiB) is carved into blocks of one class. The owner takes up to 64 free blocks at once from a word of the page's free
+ * bitmap into its private hand; only the owner touches that bitmap. Retiring sets the block's header to RETIRED with the era, then
+ * its bit in `limbo`; limbo blocks are freed by whoever sweeps the page (its owner when it needs blocks; the keeper, or a thread
+ * that claims it, for pages without an owner) if the announced intervals allow it. Pages that have free or limbo blocks and no
+ * owner are found through the partial bits (idempotent: setting twice does no harm, a bit lost at a death is set again by the
+ * reaper or the keeper). A page whose blocks are all free becomes EMPTY, and FREE (another class) only after a full reclamation
+ * round, because hints may still look at it.
  *
  * Dies inside: the reaper walks the pages its slot owned (slot.page[], plus a page table scan for CLAIMING runs), rebuilds both bitmaps
  * from the headers, and asks the engine about PRIVATE blocks (noted ones may be linked already).
@@ -18,8 +18,8 @@
 #include "shm/reclaim.h"
 #include "shm/thread.h"
 
-/* Block size of a class, header included; class of a payload of `bytes`, or PP_CLASS_LARGE. Steps: 8 bytes up to 320, then
- * eight steps a doubling up to half a page. */
+/* Block size of a class, header included (0: no such class); class of a payload of `bytes`, or PP_CLASS_LARGE. Steps: 8 bytes up
+ * to 320, then some eight a doubling up to half a page, each as large as its number of blocks a page allows. */
 #define PP_CLASS_LARGE PP_CLASSES
 unsigned pp_class_of(uint64_t payload_bytes);
 uint64_t pp_class_bytes(unsigned klass);
@@ -31,19 +31,22 @@ static inline struct pp_block *pp_block_at(const struct pp_region *r, pp_ref pay
 }
 
 /*
- * A block for `payload_bytes`, state PRIVATE, birth era = now, payload not cleared, 8-byte aligned; *ref = offset of its
- * payload. Allocates without locked instructions in the common case. PPDB_FULL when the arena (less the reserve unless
- * t->reserve) or the tmpfs is full. Caller must be inside a read section (so the birth era is covered).
+ * A block for `payload_bytes` of `kind` (0..3, the engine's, kept in the header), state PRIVATE, payload not cleared, 8-byte
+ * aligned; *ref = offset of its payload. No locked instruction in the common case. PPDB_FULL when the arena (less the reserve
+ * unless t->reserve) or the tmpfs is full. The caller is inside a read section, and the block is LIVE, retired or cancelled before
+ * that section ends: so far reaches the birth era, and a reaper's knowledge of where the slot's PRIVATE blocks are.
  */
-int pp_alloc(struct pp_thread *t, uint64_t payload_bytes, pp_ref *ref);
+int pp_alloc(struct pp_thread *t, uint64_t payload_bytes, unsigned kind, pp_ref *ref);
 
-/* PRIVATE -> FREE at once: only for a block that was never linked. */
+/* PRIVATE -> FREE, at once if its page is still ours: only for the caller's own block that was never linked. */
 void pp_alloc_cancel(struct pp_thread *t, pp_ref ref);
 
 /* PRIVATE -> LIVE after linking; by the linker or any helper, idempotent. `gen` guards against a block that was freed since. */
 void pp_alloc_live(struct pp_thread *t, pp_ref ref, uint64_t gen);
 
-/* LIVE (or PRIVATE: helped to LIVE first) -> RETIRED after unlinking. True for the one winner. Never allocates, never blocks. */
+/* LIVE (or PRIVATE: helped to LIVE first) -> RETIRED after unlinking. True for the one winner. Never allocates, never blocks. The
+ * caller protects the block (is inside a read section from before the unlink on) and unlinked it by a sequentially consistent CAS
+ * (on x86-64 any CAS): the era that is read here must not be older than the unlink. */
 bool pp_retire(struct pp_thread *t, pp_ref ref, uint64_t gen);
 
 static inline uint64_t pp_gen_of(const struct pp_region *r, pp_ref payload)
@@ -52,9 +55,10 @@ static inline uint64_t pp_gen_of(const struct pp_region *r, pp_ref payload)
 	return pp_block_gen(pp_load_rlx(&pp_block_at(r, payload)->word));
 }
 
-/* True if `ref` is a LIVE block of generation `gen` in a page of class `klass`: the test every hint takes, inside a read section and
- * after the hint was loaded (page type first, then header). */
-bool pp_hint_live(struct pp_thread *t, pp_ref ref, uint64_t gen_low_bits, uint64_t gen_mask, unsigned klass);
+/* True if `ref` is the payload of a LIVE block of this kind and generation (bits of `gen_mask`): the test every hint takes, inside
+ * a read section and after the hint was loaded. Page table first (type BLOCKS or LARGE, `ref` on a block boundary of the class), then the
+ * header. `ref` may be any number. */
+bool pp_hint_live(struct pp_thread *t, pp_ref ref, uint64_t gen, uint64_t gen_mask, unsigned kind);
 
 /* Gives all pages and hands of the thread back (thread exit). */
 void pp_alloc_release(struct pp_thread *t);
@@ -68,15 +72,18 @@ uint64_t pp_alloc_sweep(struct pp_thread *t, struct pp_safe *safe, uint64_t *cur
 
 /*
  * After a death: takes over the pages of slot `slot` (which nobody else uses any more), rebuilds their bitmaps, and for each PRIVATE
- * block asks `linked(ctx, payload, gen)`: true = make it LIVE, false = free it. Then the pages have no owner. Idempotent.
+ * block of the slot asks `linked(ctx, payload, gen)` (NULL: none is): true = make it LIVE, false = retire it. Then the pages have no
+ * owner. The dead slot's interval must still stand. Idempotent, also when the reaper itself was killed inside.
  */
 void pp_alloc_reap(struct pp_thread *t, unsigned slot, bool (*linked)(void *ctx, pp_ref payload, uint64_t gen), void *ctx);
 
 /* The account of every byte, for the integrity check and `ppdb mem`: calls back for each block (payload, bytes, header word) and fills
- * totals. On a live region numbers are approximate; on a quiet one they add up to committed bytes exactly. */
+ * totals. On a live region numbers are approximate; on a quiet one table + free_page + empty_page + page_tail + free + private +
+ * live + limbo are exactly committed_bytes and stray_bytes is 0. PPDB_CORRUPT with a sentence for an impossible page. */
 struct pp_account {
 	uint64_t committed_bytes, table_bytes, free_page_bytes, empty_page_bytes, page_tail_bytes /* not carved + remainder */,
-		free_bytes, private_bytes, live_bytes, limbo_bytes, large_bytes, pages, blocks_live, blocks_limbo, blocks_private,
+		free_bytes, private_bytes, live_bytes, limbo_bytes /* by state, large runs included */,
+		large_bytes /* of these in runs */, stray_bytes /* parts of a run without its first page */, pages, blocks_live, blocks_limbo, blocks_private,
 		blocks_free;
 	uint64_t class_live[PP_CLASSES + 1], class_bytes[PP_CLASSES + 1];
 };

@@ -50,10 +50,11 @@ typedef uint64_t pp_ref;
 /* ---- block header: in front of every block and every large run; the truth about it ------------------------------- */
 
 /*
- * word:   | 2 state | 22 generation | 40 birth era |     FREE -> PRIVATE (owner of the page), PRIVATE -> LIVE (CAS, after
- *          63     62 61           40 39           0      linking; helpers may do it), LIVE -> RETIRED (CAS, after unlinking),
- *                                                        RETIRED -> FREE (whoever holds the page, generation + 1), and
- *                                                        PRIVATE -> RETIRED for a block that was never linked.
+ * word:   | 2 state | 2 kind | 20 generation | 40 birth era |  FREE -> PRIVATE (owner of the page), PRIVATE -> LIVE (CAS, after
+ *          63       61       59              39            0   linking; helpers may do it), LIVE -> RETIRED (CAS, after
+ *                                                              unlinking), RETIRED -> FREE (whoever holds the page,
+ *                                                              generation + 1), and PRIVATE -> RETIRED for a block that was
+ *                                                              never linked.
  * retired: PP_PRIVATE_OF(slot) from the allocation on (whose it is while PRIVATE); the retire era while RETIRED, written
  *          before the CAS LIVE -> RETIRED by the winner-to-be (every contender writes an era that is no newer than now and no
  *          older than the unlink, so any of their values is right). A RETIRED block that still says PP_PRIVATE_OF gets the era of
