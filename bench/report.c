@@ -150,7 +150,7 @@ void report_head(const struct report *r)
 	for (int i = 0; i < r->contestants; i++)
 		printf("%14s", r->contestant[i]);
 	for (int i = 1; has_ppdb(r) && i < r->contestants; i++)
-		printf("   / %-11s", r->contestant[i]);
+		printf("   / %-14s", r->contestant[i]);
 	printf("\n");
 	fflush(stdout);
 }
@@ -165,7 +165,7 @@ void report_row_line(const struct report *r, const struct row *row)
 	for (int i = 0; i < r->contestants; i++)
 		printf("%14s", human(cell_value(&row->cell[i]), number));
 	for (int i = 1; has_ppdb(r) && i < r->contestants; i++)
-		printf("   %-13s", human(ratio(row, i), number));
+		printf("   %-16s", human(ratio(row, i), number));
 	floor_text(r, row, floors, sizeof floors);
 	if (v != NO_FLOOR)
 		printf("   %s (%s)", verdict_text(v), floors);

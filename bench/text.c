@@ -1,5 +1,5 @@
 /*
- * Small texts: why a call failed (thread-local, as errno is), bounded formatting, one field of a JSON text.
+ * Small texts: why a call failed (thread-local, as errno is), bounded formatting, one JSON field.
  */
 #include "bench/bench.h"
 
