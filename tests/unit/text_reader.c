@@ -65,7 +65,7 @@ Test(text_reader, parts_hold_every_line_once)
 			if (i + 1 < parts)
 				cr_assert_eq(pp_text_line_start(fd, size / parts * (i + 1), size, &end), 0);
 			cr_assert_eq(pp_text_count_lines(fd, at, &before), 0);
-			cr_assert_eq(before, sum);
+			cr_assert(at == size || before == sum, "%u parts", parts);
 			sum += expect_lines(fd, at, end, sum);
 		}
 		cr_assert_eq(sum, lines, "%u parts", parts);
