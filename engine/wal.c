@@ -362,12 +362,14 @@ bool pp_wal_pending(const struct pp_wal *wal)
 
 int pp_wal_idle(struct pp_wal *wal)
 {
+	uint64_t need;
 	int rc = pp_wal_flight_failed(wal);
 
 	if (rc || wal->inflight || pp_wal_pending(wal) || wal->content_unit <= wal->proven_unit)
 		return rc;
-	/* A marker is not worth the block that an END may need. */
-	if (!wal->open && left_behind(wal) < 2 * PP_WAL_BLOCK && pp_load_acq(&wal->segments.ready_count) == 0)
+	/* The block that an unfinished epoch's END may need is not for markers. On a full disk there is none. */
+	need = wal->last_epoch > wal->ended_epoch ? 2 * PP_WAL_BLOCK : PP_WAL_BLOCK;
+	if (left_behind(wal) < need && pp_wal_segments_make(&wal->segments, 1) < 0)
 		return 0;
 	rc = open_if_closed(wal);
 	if (rc)
