@@ -69,6 +69,7 @@ struct pp_work {
 int pp_work_start(struct pp_work *);      /* step thread; it starts the house thread when the store is open */
 void pp_work_stop(struct pp_work *);      /* joins both */
 void pp_work_checkpoint(struct pp_work *); /* asks the house thread */
+void pp_work_close_epoch(struct pp_work *); /* a read-only client wants a cut: it cannot ask in the region */
 
 /* ---- who may attach, daemon_allow.c */
 
@@ -95,10 +96,10 @@ struct pp_watch {
 	uint64_t generation;
 	struct pp_control *control;    /* read-only: mapped here too */
 	uint64_t control_bytes;
-	struct pp_watch *next_dying;
 };
 
 struct pp_daemon;
+struct dying;
 int pp_clients_init(struct pp_daemon *);  /* after the store is open: watches what a warm start found */
 void pp_clients_clear(struct pp_daemon *);
 /* Serves ATTACH: fills reply and fds[2] (the caller closes fds[i] >= 0). */
@@ -142,8 +143,8 @@ struct pp_daemon {
 	struct pp_conn *conns;
 	unsigned conn_count;
 	struct pp_watch *watch;        /* [procs of the region] */
-	struct pp_watch *dying;        /* gone, but the keeper may still read their control region */
-	unsigned watches, clients;
+	struct dying *dying;           /* gone readers whose control region the keeper may still read */
+	unsigned watches;
 };
 
 /* Adds to epoll with {kind, value}; pp_event_* take it apart. */
