@@ -353,6 +353,9 @@ static void kill_run(int backend, int rounds, uint64_t seed)
 
 Test(wal_fail, killed_writers_lose_nothing, .timeout = 180)
 {
+#ifdef __SANITIZE_THREAD__
+	cr_skip_test("ThreadSanitizer allows no thread in a forked child");
+#endif
 	for (int b = PP_WAL_AUTO; b <= PP_WAL_PWRITE_THREAD; b++)
 		kill_run(b, 10, 0xbeef + (uint64_t)b);
 }
