@@ -144,7 +144,7 @@ typedef struct ppdb_attach_opts {
  * Attaches this process to the store `name` (NULL = "default"; with a '/' it is the path of the socket) and stores a handle in
  * *out; ppdb_detach frees it. A process may attach several times.
  * Errors: PPDB_DAEMON_GONE no ppdbd answers; -EACCES refused by its allow lists; PPDB_LAYOUT library and ppdbd do not fit;
- * -EINVAL flags, or a bad name; -E2BIG; -ENOMEM; -EAGAIN too many clients; -errno of the socket or the mapping.
+ * -EINVAL flags, or a bad name; -E2BIG; -ENOMEM; -EUSERS too many clients; -errno of the socket or the mapping.
  * Threads: any. Blocks up to the time-out.
  * Crash: ppdbd notices the death and takes the record back.
  */
@@ -263,7 +263,7 @@ enum ppdb_view_flags {
  * Begins a view and stores it in *out; ppdb_view_end frees it. Pointers that reads through the view hand out are valid until
  * ppdb_view_refresh or ppdb_view_end. A view takes one slot. A LATEST view pins the memory that was alive while it was
  * open: refresh long-lived ones now and then.
- * Errors: -EINVAL flags; -ENOSPC no slot; PPDB_TIMEOUT, PPDB_DAEMON_GONE (FRESH and SNAPSHOT: no cut within 1 s); -ENOMEM;
+ * Errors: -EINVAL flags; -ENOSPC no slot; PPDB_TIMEOUT, PPDB_DAEMON_GONE (FRESH and SNAPSHOT: no cut within some seconds); -ENOMEM;
  * PPDB_FORKED.
  * Crash: ppdbd gives the slot back and what it pinned.
  */

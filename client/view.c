@@ -10,9 +10,6 @@
  */
 #include "client/view.h"
 
-/* Closing an epoch takes a few milliseconds at most while a daemon works; the engine bounds each try. */
-#define HOLD_TRIES 4
-
 /* Also true in a child that attached its handle again: the view stays the parent's. */
 static bool forked(const struct ppdb_view *v)
 {
@@ -37,7 +34,7 @@ static int hold_snapshot(struct ppdb_view *v)
 {
 	struct pp_globals *g = v->s->map->region.globals;
 	uint64_t written, seen, s;
-	int rc = PPDB_TIMEOUT;
+	int rc;
 
 	pp_sessions_newest(v->db, &written, &seen);
 	if (v->flags == PPDB_VIEW_FRESH) {
@@ -49,16 +46,14 @@ static int hold_snapshot(struct ppdb_view *v)
 	/* A cold start may have lost what was seen: then it is not owed. */
 	if (seen > pp_load_seq(&g->open_epoch))
 		seen = pp_load_acq(&g->settled_epoch);
-	if (v->s->t.readonly && seen > pp_load_acq(&g->settled_epoch))
-		pp_link_ask_close(v->db);
-	for (int i = 0; i < HOLD_TRIES && rc == PPDB_TIMEOUT; i++) {
-		rc = pp_snapshot_hold(&v->s->t, seen, &s);
-		if (rc == PPDB_TIMEOUT) {
-			pp_link_poll(v->db, true);
-			if (pp_link_down(v->db, NULL))
-				return pp_detail(PPDB_DAEMON_GONE, "no cut can be closed: ppdbd is gone");
-		}
+	if (seen > pp_load_acq(&g->settled_epoch)) {
+		pp_link_poll(v->db, true);
+		if (pp_link_down(v->db, NULL))
+			return pp_detail(PPDB_DAEMON_GONE, "no cut can be closed: ppdbd is gone");
+		if (v->s->t.readonly)
+			pp_link_ask_close(v->db);
 	}
+	rc = pp_snapshot_hold(&v->s->t, seen, &s); /* bounded */
 	if (rc)
 		return rc;
 	v->snapshot = s;
