@@ -189,8 +189,12 @@ int pp_hint_grow(struct pp_thread *t, uint64_t keys)
 	pp_read_enter(t);
 	previous = pp_protect(t, &e->hints);
 	h = pp_at(t->region, pp_link_ref(previous));
-	if (keys * 4 > (h->mask + 1) * WAYS * 3) {
-		rc = new_table(t, (h->mask + 1) * 2, previous, &link);
+	if (keys * 4 > (h->mask + 1) * WAYS * 3) { /* three quarters full: make it half empty at least */
+		uint64_t lines = h->mask + 1;
+
+		while (keys * 2 > lines * WAYS)
+			lines *= 2;
+		rc = new_table(t, lines, previous, &link);
 		if (!rc) {
 			publish(t, link);
 			rc = 1;

@@ -33,6 +33,28 @@ unsigned pp_list_of(const struct pp_thread *t, uint64_t hash)
 	return lists > 1 ? (unsigned)((hash >> 32) * lists >> 32) : 0;
 }
 
+unsigned pp_shard_of(const struct pp_thread *t, const struct pp_ikey *k, uint64_t hash)
+{
+	struct pp_engine *e = pp_engine(t);
+	unsigned low = 0, high = e->shards;
+	uint64_t slice;
+
+	if (e->strategy == PP_STRATEGY_SINGLE || e->shards < 2)
+		return 0;
+	if (e->strategy == PP_STRATEGY_HASH)
+		return pp_list_of(t, hash);
+	slice = pp_slice(k->bytes, k->size, 4);
+	while (high - low > 1) {
+		unsigned mid = (low + high) / 2;
+
+		if (pp_load_rlx(&e->range_bound[mid]) <= slice) /* hint: shards only count and place */
+			low = mid;
+		else
+			high = mid;
+	}
+	return low;
+}
+
 /* The hint's test: is the named leaf still the one that was meant, and in the list? */
 static bool leaf_live(struct pp_thread *t, uint64_t link)
 {
@@ -456,12 +478,15 @@ static bool cell_reachable(struct pp_thread *t, unsigned list, unsigned level, p
 static bool leaf_reachable(struct pp_thread *t, unsigned list, unsigned level, pp_ref ref)
 {
 	struct pp_leaf *l = pp_at(t->region, ref);
+	pp_ref first = pp_load_acq(&pp_engine(t)->list[list].tower[level]);
 	uint64_t head = pp_protect(t, &l->head);
 	struct pp_leafblock *b = pp_at(t->region, pp_head_ref(head));
 	struct pp_ikey k;
 	struct pp_place p;
 
-	if (pp_head_state(head) == PP_LEAF_GONE)
+	if (first == ref)
+		return true;
+	if (!first || pp_head_state(head) == PP_LEAF_GONE)
 		return false;
 	k = (struct pp_ikey){pp_block_low(b), b->low_size};
 	pp_index_find(t, list, level, &k, false, &p);
@@ -470,11 +495,15 @@ static bool leaf_reachable(struct pp_thread *t, unsigned list, unsigned level, p
 
 static bool block_reachable(struct pp_thread *t, uint64_t where, pp_ref ref)
 {
-	struct pp_leaf *l = pp_at(t->region, pp_link_ref(where));
+	pp_ref leaf = pp_link_ref(where);
+	struct pp_leaf *l = pp_at(t->region, leaf);
+	uint64_t word = pp_load_acq(&pp_block_at(t->region, leaf)->word);
 
-	if (pp_gen_of(t->region, pp_link_ref(where)) != pp_link_gen(where))
+	if (pp_block_gen(word) != pp_link_gen(where) || pp_head_ref(pp_protect(t, &l->head)) != ref)
 		return false;
-	return pp_head_ref(pp_protect(t, &l->head)) == ref;
+	if (pp_block_state(word) == PP_BLOCK_PRIVATE) /* its maker died: was the leaf itself linked? */
+		return leaf_reachable(t, l->shard, l->level, leaf);
+	return pp_block_state(word) == PP_BLOCK_LIVE;
 }
 
 bool pp_index_reachable(struct pp_thread *t, uint64_t what, pp_ref ref, uint64_t where)
@@ -485,9 +514,8 @@ bool pp_index_reachable(struct pp_thread *t, uint64_t what, pp_ref ref, uint64_t
 	case PP_NOTE_BLOCK:
 		return block_reachable(t, where, ref);
 	case PP_NOTE_LEAF:
-		return leaf_reachable(t, list, level, ref);
 	case PP_NOTE_TOWER:
-		return pp_load_acq(&pp_engine(t)->list[list].tower[level]) == ref;
+		return leaf_reachable(t, list, level, ref);
 	case PP_NOTE_CELL:
 		return cell_reachable(t, list, level, ref);
 	default:

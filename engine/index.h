@@ -23,6 +23,9 @@ static inline struct pp_engine *pp_engine(const struct pp_thread *t)
 /* List a key belongs to: 0 unless strategy hash. */
 unsigned pp_list_of(const struct pp_thread *, uint64_t hash);
 
+/* Shard that counts and places a key: its list (hash), its range (range), or 0. */
+unsigned pp_shard_of(const struct pp_thread *, const struct pp_ikey *k, uint64_t hash);
+
 /* Finds the place of `k` in a level. `write`: a merge that stands in the way is completed, so that head is OPEN. */
 void pp_index_find(struct pp_thread *, unsigned list, unsigned level, const struct pp_ikey *k, bool write, struct pp_place *);
 

@@ -40,10 +40,13 @@ int pp_keeper_step(struct pp_keeper *);
 /* Sleeps until a client rings, a log write completes, or the time-out. */
 void pp_keeper_sleep(struct pp_keeper *, uint64_t timeout_ns);
 
-/* One bounded round of housekeeping: reclamation round, sweep, removal of dead keys, merges, hint growth, segment preparation,
- * checkpoint when the log has grown. Called by one other thread. Returns > 0 if there is more to do at once. */
+/* One bounded round of housekeeping: reclamation round, sweep, removal of dead keys, merges, hint growth, segment preparation.
+ * Called by one other thread. Returns > 0 if there is more to do at once. */
 int pp_keeper_house(struct pp_keeper *);
-int pp_keeper_checkpoint(struct pp_keeper *);  /* now, in the calling (house) thread; 0 or an error with detail */
+
+/* Checkpoints, by a third thread, so that neither commits nor reclamation wait for them: true when the log has grown enough. */
+bool pp_keeper_checkpoint_due(struct pp_keeper *);
+int pp_keeper_checkpoint(struct pp_keeper *);  /* now, in the calling thread; 0 or an error with detail */
 
 /* Processes: the daemon's socket code fills a pp_proc record when a client attaches and says here when it died. */
 int pp_keeper_proc_add(struct pp_keeper *, uint32_t pid, uint32_t uid, uint64_t start, uint32_t flags, const char *name,

@@ -140,7 +140,7 @@ struct pp_engine {
 	PP_LINE pp_a64 hints;              /* hint table in force: PP_LINK of a large run (payload: pp_hints) */
 	PP_LINE pp_a64 checkpoint_epoch;   /* newest checkpoint's S; daemon */
 	pp_a64 keys_recovered;
-	pp_a64 range_bounds;               /* PP_LINK of the boundary table of strategy range, 0 = none */
+	pp_a64 range_bound[PP_SHARDS_MAX]; /* strategy range: first 8 user key bytes where each shard begins; keeper adapts them */
 	pp_a64 wal_segments, wal_bytes, wal_units, wal_records, wal_full; /* daemon's statistics; wal_full: no disk space */
 	char wal_backend[32];
 	struct pp_list list[PP_SHARDS_MAX];

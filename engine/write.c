@@ -155,6 +155,7 @@ static int finish(struct attempt *a, pp_ref cell, pp_ref version)
 	a->w->tag = pp_ring_publish(t, version);
 	a->w->version = seq;
 	op_end(t);
+	pp_notes_clear(t);
 	if (!a->w->tag)
 		return pp_detail(PPDB_EVICTED, "this process was taken for dead and its write was undone; attach again");
 	if (seq > 1) {
@@ -266,9 +267,7 @@ static int overwrite(struct attempt *a, pp_ref cell_ref)
 	pp_alloc_live(t, a->block, gen);
 	head = block_version(a->block);
 	a->block = 0;
-	rc = finish(a, cell_ref, head);
-	pp_notes_clear(t);
-	return rc;
+	return finish(a, cell_ref, head);
 }
 
 /* ---- a fresh cell ----------------------------------------------------------------------------------------------- */
@@ -349,6 +348,7 @@ static int create(struct attempt *a, unsigned list, struct pp_place *place)
 	}
 	if (own)
 		a->block = 0;
+	pp_add_rlx(&pp_engine(t)->shard[pp_shard_of(t, &a->key.key, a->hash)].keys, 1); /* stat */
 	pp_hint_enter(t, a->hash, cell);
 	return finish(a, cell, version);
 }

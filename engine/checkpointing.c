@@ -1,0 +1,214 @@
+/*
+ * checkpointing.c - writing a checkpoint of a running store: a held snapshot, walked in key order.
+ *
+ * The snapshot S is settled; the walk sees the newest version with tag <= S of every key while writers go on. Keys without a
+ * value (tombstones) are left out and their floors raised, so that version numbers do not come back after recovery; floors are
+ * written last. The manifest is switched only once S is durable; then the log before S + 1 may go.
+ *
+ * Dies inside: the unfinished checkpoint's files are removed by the next one; the old one and its log are untouched.
+ */
+#include "engine/floor.h"
+#include "engine/index_internal.h"
+#include "engine/keeper_internal.h"
+#include "engine/version.h"
+#include "shm/clock.h"
+#include "shm/fault.h"
+#include "shm/wait.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DUE_BYTES (UINT64_C(1) << 30)
+#define DURABLE_NS UINT64_C(60000000000)
+
+struct walk {
+	struct pp_keeper *k;
+	struct pp_ckpt_writer *w;
+	uint64_t snapshot, records, per_stream;
+	unsigned stream, streams;
+};
+
+static void put_tombstone(struct pp_thread *t, const struct pp_cell *c, uint64_t seq)
+{
+	struct pp_ikey k = {pp_cell_key(c), pp_cell_key_size(c)};
+
+	pp_floor_raise(t, pp_key_hash(&k), seq);
+}
+
+static int put_cell(struct walk *w, pp_ref ref)
+{
+	struct pp_thread *t = &w->k->ckpt;
+	struct pp_cell *c = pp_at(t->region, ref);
+	struct pp_ckpt_record rec;
+	struct pp_version *v;
+	uint64_t state;
+	pp_ref version = pp_version_visible(t, c, w->snapshot, &state);
+
+	if (!version)
+		return 0;
+	v = pp_version_at(t, version);
+	if (pp_version_flags(v) & PP_V_TOMBSTONE) {
+		put_tombstone(t, c, pp_version_seq(v));
+		return 0;
+	}
+	rec = (struct pp_ckpt_record){
+		.table = be32toh(c->table_be),
+		.key_size = c->key_size,
+		.key = c->key,
+		.value = pp_version_value(v),
+		.size = v->size,
+		.seq = pp_version_seq(v),
+		.tag = pp_state_epoch(state),
+		.expires_ms = pp_version_expires(v),
+	};
+	if (++w->records > w->per_stream * (w->stream + 1) && w->stream + 1 < w->streams)
+		w->stream++;
+	return pp_ckpt_put(w->w, w->stream, &rec);
+}
+
+static int put_leaf(struct walk *w, const struct pp_leafblock *b)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; i < b->count; i++)
+		__builtin_prefetch(pp_at(&w->k->region, pp_block_refs(b)[i]));
+	for (unsigned i = 0; i < b->count && !rc; i++)
+		rc = put_cell(w, pp_block_refs(b)[i]);
+	return rc;
+}
+
+/* One read section a leaf, so that a slow disk pins little; S protects the versions. */
+static int walk_list(struct walk *w, unsigned list)
+{
+	struct pp_thread *t = &w->k->ckpt;
+	struct pp_keybuf *at = malloc(sizeof(*at));
+	struct pp_place p;
+	bool more = true;
+	int rc = 0;
+
+	if (!at)
+		return -ENOMEM;
+	pp_keybuf_copy(at, (const uint8_t *)"", 0);
+	while (more && !rc) {
+		pp_read_enter(t);
+		pp_index_find(t, list, 0, &at->key, false, &p);
+		rc = put_leaf(w, p.block);
+		more = p.block->high_size != 0;
+		if (more)
+			pp_keybuf_copy(at, pp_block_high(p.block), p.block->high_size);
+		pp_read_leave(t);
+		if (pp_load_acq(&w->k->stopping))
+			rc = -ECANCELED;
+	}
+	free(at);
+	return rc;
+}
+
+static int walk_all(struct walk *w)
+{
+	struct pp_engine *e = w->k->region.engine;
+	int rc = 0;
+
+	for (unsigned i = 0; i < e->lists && !rc; i++) {
+		w->stream = e->lists > 1 ? i : w->stream; /* keys rise within a stream: one list a stream */
+		rc = walk_list(w, i);
+	}
+	return rc;
+}
+
+static uint64_t keys_now(struct pp_keeper *k)
+{
+	struct pp_engine *e = k->region.engine;
+	uint64_t keys = 0;
+
+	for (unsigned i = 0; i < e->shards; i++)
+		keys += pp_load_rlx(&e->shard[i].keys); /* stat */
+	return keys;
+}
+
+static int finish(struct walk *w)
+{
+	struct pp_keeper *k = w->k;
+	struct pp_globals *g = k->region.globals;
+	struct pp_engine *e = k->region.engine;
+	struct pp_ckpt_range lost = {pp_load_acq(&g->adopt_lost_low), pp_load_acq(&g->adopt_lost_high)};
+	struct pp_ckpt_meta meta = {
+		.max_tag = pp_load_acq(&g->open_epoch),
+		.incarnation = pp_load_acq(&k->region.header->incarnation),
+		.lost = &lost,
+		.nlost = lost.high > lost.low,
+	};
+	uint64_t *floors = malloc(sizeof(uint64_t) * PP_FLOORS);
+	int rc;
+
+	if (!floors) {
+		pp_ckpt_abort(w->w);
+		return -ENOMEM;
+	}
+	for (unsigned i = 0; i < PP_FLOORS; i++)
+		floors[i] = pp_load_acq(&e->floor[i]);
+	rc = pp_wait_durable(&k->ckpt, w->snapshot, DURABLE_NS);
+	PP_FAULT_POINT("checkpoint.durable");
+	if (rc)
+		pp_ckpt_abort(w->w);
+	else
+		rc = pp_ckpt_commit(w->w, floors, PP_FLOORS, &meta);
+	free(floors);
+	PP_FAULT_POINT("checkpoint.committed");
+	return rc;
+}
+
+static unsigned stream_count(const struct pp_keeper *k)
+{
+	const struct pp_engine *e = k->region.engine;
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (e->lists > 1)
+		return e->lists;
+	if (k->config.checkpoint_streams)
+		return k->config.checkpoint_streams;
+	return cores < 1 ? 1 : cores > 8 ? 8 : (unsigned)cores;
+}
+
+static int write_checkpoint(struct pp_keeper *k, uint64_t snapshot)
+{
+	struct walk w = {.k = k, .snapshot = snapshot, .streams = stream_count(k)};
+	int rc = pp_ckpt_begin(k->ckpt_dir, k->config.store_id, snapshot, w.streams, &w.w);
+
+	if (rc)
+		return rc;
+	w.per_stream = keys_now(k) / w.streams + 1;
+	rc = walk_all(&w);
+	if (rc) {
+		pp_ckpt_abort(w.w);
+		return rc;
+	}
+	return finish(&w);
+}
+
+bool pp_keeper_checkpoint_due(struct pp_keeper *k)
+{
+	uint64_t due = k->config.checkpoint_bytes ? k->config.checkpoint_bytes : DUE_BYTES;
+
+	return !k->log_error && pp_load_rlx(&k->logged_bytes) - pp_load_rlx(&k->ckpt_bytes_at) >= due; /* stat */
+}
+
+int pp_keeper_checkpoint(struct pp_keeper *k)
+{
+	uint64_t bytes = pp_load_rlx(&k->logged_bytes), snapshot; /* stat */
+	int rc = pp_snapshot_hold(&k->ckpt, 0, &snapshot);
+
+	if (rc)
+		return rc;
+	pp_store_rel(&k->ckpt_running, 1);
+	rc = write_checkpoint(k, snapshot);
+	pp_store_rel(&k->ckpt_running, 0);
+	pp_snapshot_drop(&k->ckpt);
+	if (rc)
+		return rc;
+	pp_store_rlx(&k->ckpt_bytes_at, bytes); /* stat */
+	pp_store_rel(&((struct pp_engine *)k->region.engine)->checkpoint_epoch, snapshot);
+	rc = pp_wal_release(k->wal, snapshot);
+	return rc < 0 ? rc : 0;
+}

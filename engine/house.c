@@ -1,0 +1,210 @@
+/*
+ * house.c - the house thread: reclamation rounds, removal of dead keys, sweeps, reaping, segments.
+ *
+ * A reclamation round (design 8; tests/model/reclaim.pml), as a small state machine so that the thread never waits:
+ *   scan      bump the era, barrier, read all intervals (shm/reclaim.h);
+ *   settle    ask the step thread to close the epoch that was open then, and wait until it is durable: no ring entry or log buffer
+ *             refers to anything retired before the scan any more;
+ *   announce  collect held snapshots and publish intervals, floor P and held set: owners free and prune by it.
+ * Rounds run while something is written, and a few more, so that an idle store comes to rest with nothing in limbo.
+ *
+ * Dies inside: a round that was not announced is forgotten; the next daemon starts another.
+ */
+#include "engine/hint.h"
+#include "engine/index.h"
+#include "engine/keeper_internal.h"
+#include "shm/clock.h"
+#include "shm/wait.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ROUND_NS UINT64_C(1000000)
+#define IDLE_ROUNDS 4
+#define SWEEP_PAGES 512
+#define TODO_STEP 4096
+#define LEAVES_STEP 64
+#define HINTS_NS UINT64_C(20000000)
+
+/* ---- reclamation round ------------------------------------------------------------------------------------------ */
+
+static unsigned extras(struct pp_keeper *k, struct pp_extra_slots *out)
+{
+	unsigned n = 0;
+
+	for (unsigned p = 0; p < k->region.header->procs && n < PP_EXTRA_MAX; p++)
+		if (pp_load_acq(&k->extra_set[p]))
+			out[n++] = k->extra[p];
+	return n;
+}
+
+static bool written_since(struct pp_keeper *k)
+{
+	return pp_load_acq(&k->region.globals->open_epoch) != k->round.last_open;
+}
+
+static void round_start(struct pp_keeper *k)
+{
+	static struct pp_extra_slots extra[PP_EXTRA_MAX];
+	struct pp_round *r = &k->round;
+
+	if (pp_reclaim_scan(&k->region, extra, extras(k, extra), &r->scan))
+		return;
+	r->epoch = pp_load_acq(&k->region.globals->open_epoch);
+	pp_store_rel(&k->want_epoch, r->epoch);
+	pp_ring_bell(&k->region);
+	r->running = true;
+	r->started_ns = pp_now_ns();
+}
+
+static void round_finish(struct pp_keeper *k)
+{
+	static uint64_t held[PP_MAX_SLOTS];
+	struct pp_round *r = &k->round;
+	unsigned count;
+	uint64_t floor;
+
+	pp_snapshot_collect(k, &floor, held, &count);
+	pp_reclaim_announce(&k->region, &r->scan, floor, held, count);
+	r->running = false;
+	r->last_open = pp_load_acq(&k->region.globals->open_epoch);
+}
+
+static bool round_step(struct pp_keeper *k)
+{
+	struct pp_round *r = &k->round;
+
+	if (r->running) {
+		if (pp_load_acq(&k->region.globals->durable_epoch) < r->epoch)
+			return false;
+		round_finish(k);
+		return true;
+	}
+	if (written_since(k))
+		r->idle = 0;
+	else if (r->idle >= IDLE_ROUNDS)
+		return false;
+	if (pp_now_ns() - r->started_ns < ROUND_NS)
+		return false;
+	r->idle++;
+	round_start(k);
+	return true;
+}
+
+/* ---- dead keys and old versions --------------------------------------------------------------------------------- */
+
+static bool todo_step(struct pp_keeper *k)
+{
+	struct pp_todo *q = k->todo;
+	uint64_t durable = pp_load_acq(&k->region.globals->durable_epoch);
+	uint64_t head = pp_load_rlx(&q->head), tail; /* owner */
+	unsigned done = 0;
+
+	pp_safe_refresh(&k->region, &k->house.safe);
+	/* [todo.pop:tail] pairs [todo.push:tail]: the items */
+	tail = pp_load_acq(&q->tail);
+	while (head != tail && done < TODO_STEP) {
+		uint64_t tag = q->item[head % PP_TODO_SIZE].tag;
+
+		if (tag > k->house.safe.prune_floor)
+			break; /* in order of tag: the others are younger still */
+		if (pp_cell_tidy(&k->house, q->item[head % PP_TODO_SIZE].cell, durable))
+			pp_store_rlx(&k->todo_overflow, 1); /* a held snapshot keeps something: the sweep comes back to it */
+		head++;
+		done++;
+	}
+	pp_store_rel(&q->head, head);
+	return done == TODO_STEP;
+}
+
+static void tidy_leaf(struct pp_keeper *k, struct pp_place *p, bool *later)
+{
+	struct pp_leafblock *b = p->block;
+	uint64_t durable = pp_load_acq(&k->region.globals->durable_epoch);
+
+	for (unsigned i = 0; i < b->count; i++) {
+		pp_ref cell = pp_block_refs(b)[i];
+
+		if (pp_cell_tidy(&k->house, PP_LINK(cell, pp_gen_of(&k->region, cell)), durable))
+			*later = true;
+	}
+}
+
+/* Walks a few leaves of the sweep; true = more to do. */
+static bool leaf_step(struct pp_keeper *k)
+{
+	struct pp_thread *t = &k->house;
+	unsigned lists = pp_engine(t)->lists;
+	struct pp_keybuf at;
+	struct pp_place p;
+	bool later = false;
+
+	if (!k->leaf_sweep.active) {
+		if (!pp_load_acq(&k->todo_overflow) || pp_load_acq(&k->ckpt_running))
+			return false;
+		pp_store_rlx(&k->todo_overflow, 0); /* what comes from now on is swept next time */
+		k->leaf_sweep.active = true;
+		k->leaf_sweep.list = 0;
+		k->leaf_sweep.key_size = 0;
+	}
+	for (unsigned n = 0; n < LEAVES_STEP && k->leaf_sweep.list < lists; n++) {
+		pp_keybuf_copy(&at, k->leaf_sweep.key, k->leaf_sweep.key_size);
+		pp_read_enter(t);
+		pp_index_find(t, k->leaf_sweep.list, 0, &at.key, true, &p);
+		tidy_leaf(k, &p, &later);
+		pp_index_find(t, k->leaf_sweep.list, 0, &at.key, true, &p);
+		if (!pp_index_merge(t, k->leaf_sweep.list, 0, &p)) {
+			k->leaf_sweep.key_size = p.block->high_size;
+			memcpy(k->leaf_sweep.key, pp_block_high(p.block), p.block->high_size);
+			if (!p.block->high_size)
+				k->leaf_sweep.list++;
+		}
+		pp_read_leave(t);
+	}
+	if (later)
+		pp_store_rlx(&k->todo_overflow, 1); /* hint */
+	k->leaf_sweep.active = k->leaf_sweep.list < lists;
+	return k->leaf_sweep.active;
+}
+
+/* ---- the loop --------------------------------------------------------------------------------------------------- */
+
+static uint64_t key_count(struct pp_keeper *k)
+{
+	struct pp_engine *e = k->region.engine;
+	uint64_t keys = 0;
+
+	for (unsigned i = 0; i < e->shards; i++)
+		keys += pp_load_rlx(&e->shard[i].keys); /* stat */
+	return keys;
+}
+
+static void hints_step(struct pp_keeper *k)
+{
+	uint64_t now = pp_now_ns();
+
+	if (now - k->checked_hints_ns < HINTS_NS)
+		return;
+	k->checked_hints_ns = now;
+	pp_hint_grow(&k->house, key_count(k));
+}
+
+int pp_keeper_house(struct pp_keeper *k)
+{
+	bool more;
+
+	if (!k->leaf_sweep.key) {
+		k->leaf_sweep.key = calloc(1, PP_IKEY_MAX);
+		if (!k->leaf_sweep.key)
+			return -ENOMEM;
+	}
+	more = round_step(k);
+	pp_reap_step(k);
+	more |= todo_step(k);
+	more |= leaf_step(k);
+	more |= pp_alloc_sweep(&k->house, &k->house.safe, &k->sweep_cursor, SWEEP_PAGES) > 0;
+	hints_step(k);
+	if (!k->log_error)
+		more |= pp_wal_prepare(k->wal) > 0;
+	return more;
+}

@@ -1,0 +1,115 @@
+/*
+ * keeper_internal.h - the daemon's state, shared by settle.c (step thread), house.c (house thread), checkpointer and reaper.
+ *
+ *   step thread         close, settle, log, durable          k->step_*, k->flight
+ *   house thread        reclamation rounds, sweeps, reaping  k->house, k->round
+ *   checkpoint thread   checkpoints                          k->ckpt
+ * What two of them share is atomic and named below.
+ */
+#ifndef PP_ENGINE_KEEPER_INTERNAL_H
+#define PP_ENGINE_KEEPER_INTERNAL_H
+
+#include "engine/checkpoint.h"
+#include "engine/keeper.h"
+#include "engine/wal.h"
+#include "shm/reclaim.h"
+
+#define PP_FLIGHT_EPOCHS 64
+#define PP_TODO_SIZE (1u << 16)
+#define PP_EXTRA_MAX 1024
+
+/* An epoch that was logged and is not durable yet: how far each ring was consumed at its end. */
+struct pp_flight {
+	uint64_t epoch;
+	unsigned slots;
+	uint16_t *index;                   /* [slots_high then] */
+};
+
+/* Cells that may have something to prune or remove: from the step thread to the house thread, single producer and consumer. */
+struct pp_todo {
+	PP_LINE pp_a64 tail;
+	PP_LINE pp_a64 head;
+	struct { uint64_t cell, tag; } item[PP_TODO_SIZE]; /* cell: PP_LINK */
+};
+
+struct pp_round {
+	bool running;
+	uint64_t epoch;                    /* durable when the scan may be announced */
+	uint64_t started_ns;
+	uint64_t last_open;                /* open epoch at the last round */
+	unsigned idle;                     /* rounds since something was written */
+	struct pp_scan scan;
+};
+
+struct pp_keeper {
+	struct pp_keeper_config config;
+	struct pp_region region;
+	bool warm;
+	uint32_t proc;                     /* the daemon's own record */
+	char wal_dir[512], ckpt_dir[512];
+
+	/* step thread */
+	struct pp_wal *wal;
+	struct pp_thread stepper;          /* a slot of its own: its interval, no ring use */
+	uint16_t *consumed;                /* [slots]: ring index up to which entries were settled */
+	uint64_t *charged;                 /* [slots]: log bytes of settled entries since the claim */
+	struct pp_flight flight[PP_FLIGHT_EPOCHS];
+	unsigned flight_first, flight_count;
+	uint64_t last_logged;              /* newest epoch handed to the log */
+	uint64_t idle_since_ns;
+	unsigned blocked_slot;             /* entry that found no log space: resume here; slots = none */
+	int log_error;
+
+	/* both */
+	pp_a64 want_epoch;                 /* house: close at least this epoch, even if nothing was written */
+	struct pp_todo *todo;
+	pp_a32 todo_overflow;              /* cells were dropped from the queue: sweep the leaves */
+	pp_a32 stopping;
+	pp_a64 logged_bytes;               /* since start; step writes */
+
+	/* house thread */
+	struct pp_thread house;
+	struct pp_round round;
+	uint64_t sweep_cursor;
+	struct { unsigned list; bool active; uint8_t *key; uint32_t key_size; } leaf_sweep;
+	pp_a32 *gone;                      /* [procs]: 1 = reap it (set by the socket thread) */
+	struct pp_extra_slots *extra;      /* [procs]: control regions */
+	pp_a32 *extra_set;                 /* [procs] */
+	struct pp_counters retired_counts; /* of slots that were given back */
+	uint64_t last_prepare_ns, checked_hints_ns;
+
+	/* checkpoints */
+	struct pp_thread ckpt;
+	pp_a64 ckpt_bytes_at;              /* logged_bytes at the last one */
+	pp_a32 ckpt_running;
+};
+
+/* settle.c */
+int pp_settle_start(struct pp_keeper *, uint64_t durable_epoch);
+void pp_settle_stop(struct pp_keeper *);
+void pp_settle_durable(struct pp_keeper *, const struct pp_wal_pos *);
+void pp_todo_push(struct pp_keeper *, uint64_t cell_link, uint64_t tag);
+
+/* reap.c: house thread. Gives back all slots of dead processes; true when some are still waiting for durability. */
+bool pp_reap_step(struct pp_keeper *);
+void pp_reap_slot(struct pp_keeper *, unsigned slot);
+
+/* remove.c: house thread. Prunes a cell, removes it when its key is gone for good; true = look again later. */
+bool pp_cell_tidy(struct pp_thread *, uint64_t cell_link, uint64_t durable);
+
+/* snapshot.c */
+void pp_snapshot_collect(struct pp_keeper *, uint64_t *floor, uint64_t *held, unsigned *count);
+
+/* recover.c */
+int pp_recover_cold(struct pp_keeper *, struct pp_wal_recovered *log, struct pp_ckpt_reader *ckpt);
+
+/* apply.c: one recovered record, by (tag, seq); no log, no other writers of the same key. */
+struct pp_apply {
+	uint32_t table, key_size;
+	const void *key, *value;
+	uint64_t size, seq, tag, expires_ms;
+	bool tombstone;
+};
+int pp_apply(struct pp_thread *, const struct pp_apply *);
+
+#endif

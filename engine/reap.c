@@ -1,0 +1,181 @@
+/*
+ * reap.c - settling what a dead process left in its slots.
+ *
+ * For each slot, in this order (each step may be repeated, so a daemon that dies here starts over):
+ *   1. the operation's version, if it is still PENDING: ABORTED. (If its entry was published, the step thread may commit it first; one
+ *      CAS decides.) Readers and writers pass over an aborted version; the keeper removes it.
+ *   2. the notes: a noted block that is LIVE but not reachable was unlinked and not retired: retire it.
+ *   3. the pages (shm/alloc.h): PRIVATE blocks that are reachable were linked: make them LIVE; the others are freed.
+ *   4. interval, snapshot, notes, and LEAVING. The slot becomes free when its ring is drained and durable.
+ *
+ * Ordering. [reap.settle:version] pairs [write.op:version]: op_version was stored before its version could be linked.
+ */
+#include "engine/index_internal.h"
+#include "engine/keeper_internal.h"
+#include "engine/version.h"
+#include "shm/fault.h"
+#include "shm/slot.h"
+
+/* A PRIVATE cell may have been linked by the dead one, or not. */
+static bool cell_linked(struct pp_thread *t, pp_ref cell)
+{
+	struct pp_cell *c = pp_at(t->region, cell);
+	struct pp_ikey k = {pp_cell_key(c), pp_cell_key_size(c)};
+
+	return pp_index_reachable(t, PP_NOTE_WHAT(PP_NOTE_CELL, 0), cell, pp_list_of(t, pp_key_hash(&k)));
+}
+
+static bool version_reachable(struct pp_thread *t, pp_ref block, uint64_t where)
+{
+	pp_ref cell = pp_link_ref(where);
+	enum pp_block_state state = pp_block_state(pp_load_acq(&pp_block_at(t->region, cell)->word));
+
+	if (pp_gen_of(t->region, cell) != pp_link_gen(where) || state == PP_BLOCK_FREE || state == PP_BLOCK_RETIRED)
+		return false;
+	if (state == PP_BLOCK_PRIVATE && !cell_linked(t, cell))
+		return false;
+	return pp_version_reachable(t, pp_at(t->region, cell), block + offsetof(struct pp_version_block, v));
+}
+
+static bool reachable(struct pp_thread *t, uint64_t what, pp_ref ref, uint64_t where)
+{
+	if (pp_note_kind(what) == PP_NOTE_VERSION)
+		return version_reachable(t, ref, where);
+	return pp_index_reachable(t, what, ref, where);
+}
+
+static void settle_operation(struct pp_keeper *k, struct pp_slot *s)
+{
+	struct pp_thread *t = &k->house;
+	/* [reap.settle:version] pairs [write.op:version]: op_block belongs to it */
+	pp_ref version = pp_load_acq(&s->op_version);
+	uint64_t block = pp_load_acq(&s->op_block), expected = PP_STATE(PP_PENDING, 0, 0);
+
+	if (!version || pp_gen_of(&k->region, pp_link_ref(block)) != pp_link_gen(block))
+		return;
+	if (pp_block_state(pp_load_acq(&pp_block_at(&k->region, pp_link_ref(block))->word)) == PP_BLOCK_FREE)
+		return;
+	if (pp_cas_acqrel(&pp_version_at(t, version)->state, &expected, PP_STATE(PP_ABORTED, 0, 0))) {
+		pp_stat_add(&t->slot->count.aborts, 1);
+		pp_store_rlx(&k->todo_overflow, 1); /* hint: the sweep finds the aborted head */
+	}
+}
+
+static void settle_notes(struct pp_keeper *k, struct pp_slot *s)
+{
+	struct pp_thread *t = &k->house;
+
+	for (unsigned i = 0; i < PP_NOTES; i++) {
+		/* [reap.slot:note] pairs [slot.note:ref]: what and where of this block */
+		pp_ref ref = pp_load_acq(&s->note[i].ref);
+		uint64_t what = pp_load_rlx(&s->note[i].what), word;
+
+		if (!ref)
+			continue;
+		word = pp_load_acq(&pp_block_at(&k->region, ref)->word);
+		if (pp_block_state(word) != PP_BLOCK_LIVE || pp_block_gen(word) != pp_note_gen(what))
+			continue;
+		if (!reachable(t, what, ref, pp_load_rlx(&s->note[i].where)))
+			pp_retire(t, ref, pp_note_gen(what));
+	}
+}
+
+struct linked_context {
+	struct pp_keeper *k;
+	struct pp_slot *slot;
+};
+
+static bool linked(void *ctx, pp_ref payload, uint64_t gen)
+{
+	struct linked_context *c = ctx;
+
+	for (unsigned i = 0; i < PP_NOTES; i++) {
+		struct pp_note *n = &c->slot->note[i];
+		uint64_t what = pp_load_rlx(&n->what);
+
+		if (pp_load_acq(&n->ref) == payload && pp_note_gen(what) == (gen & PP_GEN_MASK))
+			return reachable(&c->k->house, what, payload, pp_load_rlx(&n->where));
+	}
+	return false;
+}
+
+void pp_reap_slot(struct pp_keeper *k, unsigned slot)
+{
+	struct pp_slot *s = &k->region.slots[slot];
+	struct linked_context context = {k, s};
+	uint64_t owner = pp_load_acq(&s->owner);
+
+	if (pp_slot_state(owner) != PP_SLOT_CLAIMED)
+		return;
+	pp_read_enter(&k->house);
+	settle_operation(k, s);
+	PP_FAULT_POINT("reap.settled");
+	settle_notes(k, s);
+	PP_FAULT_POINT("reap.noted");
+	pp_alloc_reap(&k->house, slot, linked, &context);
+	pp_read_leave(&k->house);
+	PP_FAULT_POINT("reap.pages");
+	pp_store_rel(&s->op_version, 0);
+	for (unsigned i = 0; i < PP_NOTES; i++)
+		pp_store_rel(&s->note[i].ref, 0);
+	pp_store_rel(&s->snapshot, 0);
+	pp_store_rel(&s->busy, 0);
+	pp_store_rel(&s->wait_epoch, 0);
+	pp_store_rel(&s->low, PP_IDLE);
+	pp_cas_seq(&s->owner, &owner, PP_SLOT_OWNER(PP_SLOT_LEAVING, pp_slot_proc(owner), pp_slot_gen(owner)));
+}
+
+/* A LEAVING slot whose entries are all durable becomes free. */
+static bool drained(struct pp_keeper *k, unsigned i)
+{
+	struct pp_slot *s = &k->region.slots[i];
+
+	return pp_tail_index(pp_load_acq(&s->tail)) == (uint16_t)pp_load_acq(&s->head);
+}
+
+static bool proc_has_slots(struct pp_keeper *k, uint32_t proc)
+{
+	unsigned high = (unsigned)pp_load_acq(&k->region.globals->slots_high);
+
+	for (unsigned i = 0; i < high; i++) {
+		uint64_t owner = pp_load_acq(&k->region.slots[i].owner);
+
+		if (pp_slot_state(owner) != PP_SLOT_FREE && pp_slot_proc(owner) == proc)
+			return true;
+	}
+	return false;
+}
+
+static void free_proc(struct pp_keeper *k, uint32_t proc)
+{
+	pp_store_rel(&k->extra_set[proc], 0);
+	pp_store_rel(&k->gone[proc], 0);
+	pp_store_rel(&k->region.procs[proc].state, 0);
+}
+
+bool pp_reap_step(struct pp_keeper *k)
+{
+	unsigned high = (unsigned)pp_load_acq(&k->region.globals->slots_high);
+	bool waiting = false;
+
+	for (unsigned i = 0; i < high; i++) {
+		uint64_t owner = pp_load_acq(&k->region.slots[i].owner);
+
+		if (pp_slot_state(owner) == PP_SLOT_CLAIMED && pp_load_acq(&k->gone[pp_slot_proc(owner)]))
+			pp_reap_slot(k, i);
+		if (pp_slot_state(pp_load_acq(&k->region.slots[i].owner)) == PP_SLOT_LEAVING) {
+			if (drained(k, i))
+				pp_slot_free(&k->region, i, &k->retired_counts);
+			else
+				waiting = true;
+		}
+	}
+	for (unsigned p = 0; p < k->region.header->procs; p++)
+		if (pp_load_acq(&k->gone[p])) {
+			if (proc_has_slots(k, p))
+				waiting = true;
+			else
+				free_proc(k, p);
+		}
+	return waiting;
+}

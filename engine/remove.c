@@ -1,0 +1,110 @@
+/*
+ * remove.c - tidying a cell: prune its chain, and take the key out for good when only an old tombstone is left.
+ *
+ * Removal. The head is a decided version that says "nothing" to every reader there is or can be: a tombstone with tag <= P and
+ * durable, nothing older below it; or an aborted version over nothing. Then: raise the key's floor to its seq, CAS head -> DEAD (final: a
+ * writer that comes now replaces the cell), take the entry out of the leaf, retire cell and version, merge the leaf when it got thin. Only the
+ * keeper does this, with writers around it.
+ *
+ * Dies inside: before DEAD nothing happened. After DEAD the entry stays until a writer of that key or the keeper's sweep meets it; the notes
+ * name the version and the cell.
+ */
+#include "engine/floor.h"
+#include "engine/index_internal.h"
+#include "engine/keeper_internal.h"
+#include "engine/version.h"
+#include "shm/fault.h"
+
+#define TIDY_STEPS 4096
+
+/* True if the head can become DEAD now; *later = it may become so with a newer floor. */
+static bool removable(struct pp_thread *t, pp_ref head, uint64_t durable, bool *later)
+{
+	struct pp_version *v = pp_version_at(t, head);
+	uint64_t older = pp_load_acq(&v->older), s = pp_load_acq(&v->state);
+	bool bottom = !older || older & PP_CUT;
+
+	*later = false;
+	if (pp_state_status(s) == PP_ABORTED)
+		return bottom;
+	if (pp_state_status(s) != PP_COMMITTED || !(pp_version_flags(v) & PP_V_TOMBSTONE))
+		return false;
+	*later = true;
+	return bottom && pp_state_epoch(s) <= durable && pp_state_epoch(s) <= t->safe.prune_floor;
+}
+
+static void unlink_cell(struct pp_thread *t, pp_ref cell_ref, uint64_t hash)
+{
+	struct pp_cell *c = pp_at(t->region, cell_ref);
+	struct pp_ikey k = {pp_cell_key(c), pp_cell_key_size(c)};
+	unsigned list = pp_list_of(t, hash);
+	uint64_t gen = pp_gen_of(t->region, cell_ref);
+	struct pp_place p;
+	int rc;
+
+	do {
+		pp_index_find(t, list, 0, &k, true, &p);
+		if (!p.equal || pp_block_refs(p.block)[p.at] != cell_ref)
+			return; /* a writer has put a new cell in its place, and retired this one */
+		pp_note_block(t, PP_NOTE_CELL, cell_ref, list);
+		rc = pp_index_unlink(t, &p);
+	} while (rc == -EAGAIN);
+	PP_FAULT_POINT("remove.unlinked");
+	if (rc == 0)
+		pp_retire(t, cell_ref, gen);
+	pp_notes_clear(t);
+	if (rc == 0) {
+		pp_add_rlx(&pp_engine(t)->shard[pp_shard_of(t, &k, hash)].keys, UINT64_MAX); /* stat: one less */
+		pp_index_find(t, list, 0, &k, true, &p);
+		pp_index_merge(t, list, 0, &p);
+	}
+}
+
+static void remove_cell(struct pp_thread *t, pp_ref cell_ref, uint64_t head)
+{
+	struct pp_cell *c = pp_at(t->region, cell_ref);
+	struct pp_version *v = pp_version_at(t, head);
+	struct pp_ikey k = {pp_cell_key(c), pp_cell_key_size(c)};
+	uint64_t hash = pp_key_hash(&k);
+	pp_ref block = pp_version_inline(v) ? 0 : pp_version_block(head);
+
+	pp_floor_raise(t, hash, pp_version_seq(v));
+	if (block)
+		pp_note_block(t, PP_NOTE_VERSION, block, PP_LINK(cell_ref, pp_gen_of(t->region, cell_ref)));
+	PP_FAULT_POINT("remove.noted");
+	if (!pp_cas_acqrel(&c->head, &head, PP_DEAD)) {
+		pp_notes_clear(t);
+		return;
+	}
+	PP_FAULT_POINT("remove.dead");
+	if (block)
+		pp_retire(t, block, pp_gen_of(t->region, block));
+	pp_notes_clear(t);
+	unlink_cell(t, cell_ref, hash);
+}
+
+bool pp_cell_tidy(struct pp_thread *t, uint64_t cell_link, uint64_t durable)
+{
+	pp_ref cell_ref = pp_link_ref(cell_link);
+	struct pp_cell *c = pp_at(t->region, cell_ref);
+	bool more = false, later = false;
+	uint64_t head;
+
+	t->reserve = true;
+	pp_read_enter(t);
+	if (pp_hint_live(t, cell_ref, pp_link_gen(cell_link), PP_GEN_MASK, PP_KIND_CELL)) {
+		more = pp_version_prune(t, c, TIDY_STEPS);
+		head = pp_protect(t, &c->head);
+		if (head == PP_DEAD) {
+			struct pp_ikey k = {pp_cell_key(c), pp_cell_key_size(c)};
+
+			unlink_cell(t, cell_ref, pp_key_hash(&k)); /* left behind by a keeper that died */
+		} else if (head && removable(t, head, durable, &later)) {
+			remove_cell(t, cell_ref, head);
+			later = false;
+		}
+	}
+	pp_read_leave(t);
+	t->reserve = false;
+	return more || later;
+}

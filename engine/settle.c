@@ -1,0 +1,430 @@
+/*
+ * settle.c - the step thread: close an epoch, settle it, log it, make it durable, wake who waits.
+ *
+ * One round (design 5.5, 5.6; tests/model/epoch_cut.pml):
+ *   close    E: e -> e + 1, full fence, then raise the tail epoch of every open ring to e + 1. From then on nothing with tag <= e
+ *            can appear in any ring, whoever is stopped where.
+ *   settle   go through the entries with tag <= e: a version that is still PENDING is committed with this entry. An entry is logged iff
+ *            slot and tag are those that the state word names: each version once, whoever helped.
+ *   log      copy the records out of shared memory into the log's private buffers, end epoch e, submit. Greedy: a round starts
+ *            when the log has a free place, so batches grow with the load.
+ *   durable  when the log says so, in this order: durable_record, durable_epoch, ring heads and credit, wake.
+ *
+ * Ring heads move only when their entries are durable, so a daemon that dies anywhere finds everything again: what is not durable is
+ * still in the rings (warm restart), and settling it again changes nothing.
+ *
+ * Ordering. [settle.close:tail] pairs [ring.publish:tail]: all entries below the index that is read.
+ * [settle.durable:epoch] pairs [wait.durable:epoch]: the log unit before the epoch number.
+ *
+ * Dies inside: see above; the next daemon starts from durable_record.
+ */
+#include "engine/keeper_internal.h"
+
+#include "engine/record.h"
+#include "engine/ring.h"
+#include "engine/version.h"
+#include "shm/clock.h"
+#include "shm/fault.h"
+#include "shm/wait.h"
+
+#include <stdlib.h>
+
+#define MARKER_IDLE_NS UINT64_C(5000000)
+#define PREFETCH 16
+#define CREDIT_SLOT (UINT64_C(8) << 20)
+
+static struct pp_slot *slot_of(struct pp_keeper *k, unsigned i)
+{
+	return &k->region.slots[i];
+}
+
+static unsigned slots_high(struct pp_keeper *k)
+{
+	return (unsigned)pp_load_acq(&k->region.globals->slots_high);
+}
+
+/* ---- closing ---------------------------------------------------------------------------------------------------- */
+
+static void close_ring(struct pp_slot *s, uint64_t epoch)
+{
+	uint64_t tail = pp_load_acq(&s->tail);
+
+	/* [settle.close:tail] pairs [ring.publish:tail]: entries below the index */
+	while (pp_tail_epoch(tail) < epoch && !pp_cas_seq(&s->tail, &tail, PP_TAIL(epoch, pp_tail_index(tail))))
+		;
+}
+
+static uint64_t close_epoch(struct pp_keeper *k)
+{
+	uint64_t e = pp_add_seq(&k->region.globals->open_epoch, 1);
+	unsigned high;
+
+	pp_fence_seq(); /* [settle.close:bump] pairs [slot.claim:open]: a claim is seen, or sees the new E */
+	high = slots_high(k);
+	for (unsigned i = 0; i < high; i++)
+		close_ring(slot_of(k, i), e + 1);
+	PP_FAULT_POINT("settle.closed");
+	return e;
+}
+
+/* ---- settling and logging --------------------------------------------------------------------------------------- */
+
+static bool committed_by(struct pp_version *v, unsigned slot, uint64_t tag)
+{
+	uint64_t expected = PP_STATE(PP_PENDING, 0, 0), mine = PP_STATE(PP_COMMITTED, slot, tag);
+
+	return pp_cas_acqrel(&v->state, &expected, mine) || expected == mine;
+}
+
+void pp_todo_push(struct pp_keeper *k, uint64_t cell_link, uint64_t tag)
+{
+	struct pp_todo *q = k->todo;
+	uint64_t tail = pp_load_rlx(&q->tail); /* owner */
+
+	if (tail - pp_load_acq(&q->head) >= PP_TODO_SIZE) {
+		pp_store_rlx(&k->todo_overflow, 1); /* hint */
+		return;
+	}
+	q->item[tail % PP_TODO_SIZE].cell = cell_link;
+	q->item[tail % PP_TODO_SIZE].tag = tag;
+	/* [todo.push:tail] pairs [todo.pop:tail]: the item */
+	pp_store_rel(&q->tail, tail + 1);
+}
+
+static void fill_record(struct pp_record *r, const struct pp_cell *c, struct pp_version *v)
+{
+	r->table = be32toh(c->table_be);
+	r->key_size = c->key_size;
+	r->flags = (uint16_t)pp_version_flags(v);
+	r->seq = pp_version_seq(v);
+	r->expires_ms = pp_version_expires(v);
+	r->size = v->size;
+}
+
+static int log_version(struct pp_keeper *k, uint64_t epoch, const struct pp_cell *c, struct pp_version *v)
+{
+	uint64_t bytes = pp_record_size(c->key_size, v->size);
+	struct pp_record *r = pp_wal_reserve(k->wal, epoch, bytes), head;
+	struct iovec parts[3] = {{&head, sizeof(head)}, {(void *)(uintptr_t)c->key, c->key_size}, {pp_version_value(v), v->size}};
+
+	if (!r) {
+		fill_record(&head, c, v);
+		return pp_wal_append(k->wal, epoch, parts, 3);
+	}
+	fill_record(r, c, v);
+	memcpy(r->bytes, c->key, c->key_size);
+	memcpy(r->bytes + c->key_size, pp_version_value(v), v->size);
+	return 0;
+}
+
+static int settle_entry(struct pp_keeper *k, unsigned slot, uint64_t epoch, pp_ref ref, uint64_t tag)
+{
+	struct pp_version *v = pp_version_at(&k->stepper, ref);
+	pp_ref cell = pp_version_cell(&k->stepper, ref);
+	const struct pp_cell *c = pp_at(&k->region, cell);
+	uint64_t bytes = pp_record_size(c->key_size, v->size);
+	int rc;
+
+	if (committed_by(v, slot, tag)) {
+		rc = log_version(k, epoch, c, v);
+		if (rc)
+			return rc;
+		if (pp_load_rlx(&v->older) || pp_version_flags(v) & PP_V_TOMBSTONE) /* hint */
+			pp_todo_push(k, PP_LINK(cell, pp_gen_of(&k->region, cell)), tag);
+		pp_stat_add(&k->logged_bytes, bytes);
+	}
+	k->charged[slot] += bytes;
+	return 0;
+}
+
+static void prefetch_entry(struct pp_keeper *k, const struct pp_ring_entry *e)
+{
+	const char *p = (const char *)k->region.base + pp_load_rlx(&e->ref); /* recheck: read again when settled */
+
+	__builtin_prefetch(p - 64);
+	__builtin_prefetch(p);
+	__builtin_prefetch(p + 64);
+	__builtin_prefetch(p + 128);
+}
+
+/* Settles one ring up to `epoch`; stops with an error when the log has no space, to be continued. */
+static int settle_ring(struct pp_keeper *k, unsigned slot, uint64_t epoch)
+{
+	struct pp_ring_entry *ring = pp_ring(&k->region, slot);
+	uint32_t mask = k->region.header->ring_entries - 1;
+	uint64_t tail = pp_load_acq(&slot_of(k, slot)->tail);
+	uint64_t durable = pp_load_rlx(&k->region.globals->durable_epoch); /* owner */
+	uint16_t end = pp_tail_index(tail), i = k->consumed[slot];
+
+	if (pp_tail_epoch(tail) == PP_TAIL_FREE)
+		return 0;
+	for (; i != end; i++) {
+		struct pp_ring_entry *e = &ring[i & mask];
+		uint64_t tag = pp_load_rlx(&e->tag); /* ordered by the index */
+		int rc;
+
+		if (tag > epoch)
+			break;
+		if ((uint16_t)(end - i) > PREFETCH)
+			prefetch_entry(k, &ring[(uint16_t)(i + PREFETCH) & mask]);
+		if (tag > durable) { /* else: settled before a restart, and its memory may be another's by now */
+			rc = settle_entry(k, slot, epoch, pp_load_rlx(&e->ref), tag);
+			if (rc) {
+				k->consumed[slot] = i;
+				return rc;
+			}
+		}
+		k->consumed[slot] = (uint16_t)(i + 1);
+	}
+	return 0;
+}
+
+static int settle_all(struct pp_keeper *k, uint64_t epoch)
+{
+	unsigned high = slots_high(k);
+	int rc;
+
+	for (unsigned i = 0; i < high; i++) {
+		rc = settle_ring(k, i, epoch);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+static void remember_flight(struct pp_keeper *k, uint64_t epoch)
+{
+	struct pp_flight *f = &k->flight[(k->flight_first + k->flight_count++) % PP_FLIGHT_EPOCHS];
+
+	f->epoch = epoch;
+	f->slots = slots_high(k);
+	memcpy(f->index, k->consumed, f->slots * sizeof(*f->index));
+}
+
+/* ---- durable ---------------------------------------------------------------------------------------------------- */
+
+static void grant(struct pp_keeper *k, unsigned slot, uint64_t share)
+{
+	struct pp_slot *s = slot_of(k, slot);
+	uint64_t want = pp_load_acq(&s->credit_want), quota = want > share ? want : share;
+
+	if (want > share && pp_wal_free_bytes(k->wal) < want + pp_wal_segment_room(k->wal))
+		quota = share;
+	pp_store_rel(&s->credit_granted, k->charged[slot] + quota);
+}
+
+/* What each open slot may have outstanding, so that all of it fits into prepared segments with one to spare. */
+static void grant_all(struct pp_keeper *k)
+{
+	uint64_t room = pp_wal_free_bytes(k->wal), keep = pp_wal_segment_room(k->wal), share;
+	unsigned high = slots_high(k), open = 1;
+
+	for (unsigned i = 0; i < high; i++)
+		open += pp_tail_epoch(pp_load_acq(&slot_of(k, i)->tail)) != PP_TAIL_FREE;
+	room = room > keep ? room - keep : 0;
+	share = room / 2 / open;
+	if (share > CREDIT_SLOT)
+		share = CREDIT_SLOT;
+	for (unsigned i = 0; i < high; i++)
+		grant(k, i, share);
+	pp_store_rel(&((struct pp_engine *)k->region.engine)->wal_full, room == 0);
+}
+
+static void advance_heads(struct pp_keeper *k, uint64_t epoch)
+{
+	while (k->flight_count && k->flight[k->flight_first].epoch <= epoch) {
+		struct pp_flight *f = &k->flight[k->flight_first];
+
+		for (unsigned i = 0; i < f->slots; i++)
+			pp_store_rel(&slot_of(k, i)->head, f->index[i]);
+		k->flight_first = (k->flight_first + 1) % PP_FLIGHT_EPOCHS;
+		k->flight_count--;
+	}
+}
+
+static void store_record(struct pp_globals *g, const struct pp_wal_pos *pos)
+{
+	uint64_t version = pp_load_rlx(&g->durable_record_version) + 1; /* owner */
+
+	pp_store_rlx(&g->durable_record[version & 1].unit, pos->unit); /* counted by the version below */
+	pp_store_rlx(&g->durable_record[version & 1].chain, pos->chain);
+	pp_store_rlx(&g->durable_record[version & 1].epoch, pos->epoch);
+	pp_store_rel(&g->durable_record_version, version);
+}
+
+void pp_settle_durable(struct pp_keeper *k, const struct pp_wal_pos *pos)
+{
+	struct pp_globals *g = k->region.globals;
+	uint64_t before = pp_load_rlx(&g->durable_epoch); /* owner */
+
+	if (pos->epoch <= before)
+		return;
+	store_record(g, pos);
+	PP_FAULT_POINT("settle.recorded");
+	/* [settle.durable:epoch] pairs [wait.durable:epoch]: the record, and with it the log */
+	pp_store_rel(&g->durable_epoch, pos->epoch);
+	pp_store_seq(&g->durable_futex, (uint32_t)pos->epoch);
+	advance_heads(k, pos->epoch);
+	PP_FAULT_POINT("settle.advanced");
+	pp_wake_durable(&k->region, before, pos->epoch);
+}
+
+/* ---- the loop --------------------------------------------------------------------------------------------------- */
+
+static bool anything_new(struct pp_keeper *k)
+{
+	unsigned high = slots_high(k);
+
+	for (unsigned i = 0; i < high; i++) {
+		uint64_t tail = pp_load_acq(&slot_of(k, i)->tail);
+
+		if (pp_tail_epoch(tail) != PP_TAIL_FREE && pp_tail_index(tail) != k->consumed[i])
+			return true;
+	}
+	return pp_load_acq(&k->want_epoch) >= pp_load_rlx(&k->region.globals->open_epoch) ||
+	       pp_load_acq(&k->region.globals->snapshot_request);
+}
+
+static int log_failed(struct pp_keeper *k, int rc)
+{
+	k->log_error = rc;
+	pp_store_seq(&k->region.globals->failed, rc);
+	pp_wake_all(&k->region);
+	return rc;
+}
+
+static int reap_log(struct pp_keeper *k, int64_t wait_ns)
+{
+	struct pp_wal_pos pos = {0, 0, 0};
+	int rc = pp_wal_poll(k->wal, wait_ns, &pos);
+
+	pp_settle_durable(k, &pos);
+	return rc < 0 ? log_failed(k, rc) : 0;
+}
+
+/* Closes (unless an earlier epoch waits for log space), settles and logs. */
+static int commit_round(struct pp_keeper *k)
+{
+	struct pp_globals *g = k->region.globals;
+	uint64_t open = pp_load_rlx(&g->open_epoch), e; /* owner */
+	int rc;
+
+	e = k->last_logged + 1 < open ? open - 1 : close_epoch(k);
+	pp_store_rel(&g->snapshot_request, 0);
+	pp_read_enter(&k->stepper);
+	rc = settle_all(k, e);
+	pp_read_leave(&k->stepper);
+	if (rc == -ENOSPC) {
+		pp_store_rel(&((struct pp_engine *)k->region.engine)->wal_full, 1);
+		return 0; /* nothing is lost: the rings hold it until there is space */
+	}
+	if (rc)
+		return log_failed(k, rc);
+	pp_store_rel(&g->settled_epoch, e);
+	PP_FAULT_POINT("settle.settled");
+	remember_flight(k, e);
+	k->last_logged = e;
+	rc = pp_wal_end_epoch(k->wal, e);
+	if (!rc)
+		rc = pp_wal_submit(k->wal);
+	return rc ? log_failed(k, rc) : 1;
+}
+
+static void publish_stats(struct pp_keeper *k)
+{
+	struct pp_engine *e = k->region.engine;
+	struct pp_wal_stats s;
+
+	pp_wal_stat(k->wal, &s);
+	pp_store_rlx(&e->wal_segments, s.segments); /* stat */
+	pp_store_rlx(&e->wal_bytes, s.bytes);
+	pp_store_rlx(&e->wal_units, s.units);
+	pp_store_rlx(&e->wal_records, s.records);
+	memcpy(e->wal_backend, s.backend, strnlen(s.backend, sizeof(e->wal_backend) - 1) + 1);
+}
+
+static int idle(struct pp_keeper *k)
+{
+	uint64_t now = pp_now_ns();
+
+	if (!k->idle_since_ns)
+		k->idle_since_ns = now;
+	if (now - k->idle_since_ns < MARKER_IDLE_NS)
+		return 0;
+	publish_stats(k);
+	return pp_wal_idle(k->wal) > 0;
+}
+
+int pp_keeper_step(struct pp_keeper *k)
+{
+	struct pp_globals *g = k->region.globals;
+	bool room;
+	int rc;
+
+	if (k->log_error)
+		return k->log_error;
+	pp_store_rlx(&k->region.header->heartbeat_ns, pp_now_ns()); /* hint */
+	rc = reap_log(k, 0);
+	if (rc)
+		return rc;
+	grant_all(k);
+	room = pp_wal_inflight(k->wal) < (k->config.wal_depth ? k->config.wal_depth : 2) && k->flight_count < PP_FLIGHT_EPOCHS;
+	if (room && (anything_new(k) || k->last_logged + 1 < pp_load_rlx(&g->open_epoch))) {
+		k->idle_since_ns = 0;
+		return commit_round(k);
+	}
+	if (pp_wal_inflight(k->wal) || pp_wal_pending(k->wal)) {
+		k->idle_since_ns = 0;
+		rc = pp_wal_submit(k->wal);
+		return rc ? log_failed(k, rc) : 0;
+	}
+	return idle(k);
+}
+
+static bool has_work(void *context)
+{
+	struct pp_keeper *k = context;
+
+	return anything_new(k) || pp_load_acq(&k->stopping);
+}
+
+void pp_keeper_sleep(struct pp_keeper *k, uint64_t timeout_ns)
+{
+	if (!k->log_error && pp_wal_inflight(k->wal)) { /* the disk is the next to say something */
+		reap_log(k, timeout_ns < 1000000 ? (int64_t)timeout_ns : 1000000);
+		return;
+	}
+	pp_bell_sleep(&k->region, has_work, k, timeout_ns);
+}
+
+int pp_settle_start(struct pp_keeper *k, uint64_t durable_epoch)
+{
+	struct pp_header *h = k->region.header;
+	unsigned slots = h->slots;
+
+	k->consumed = calloc(slots, sizeof(*k->consumed));
+	k->charged = calloc(slots, sizeof(*k->charged));
+	if (!k->consumed || !k->charged)
+		return -ENOMEM;
+	for (unsigned i = 0; i < PP_FLIGHT_EPOCHS; i++) {
+		k->flight[i].index = calloc(slots, sizeof(uint16_t));
+		if (!k->flight[i].index)
+			return -ENOMEM;
+	}
+	for (unsigned i = 0; i < slots_high(k); i++) {
+		k->consumed[i] = (uint16_t)pp_load_acq(&slot_of(k, i)->head);
+		k->charged[i] = pp_load_acq(&slot_of(k, i)->credit_used);
+	}
+	k->last_logged = pp_load_acq(&k->region.globals->open_epoch) - 1;
+	pp_store_rel(&k->region.globals->durable_epoch, durable_epoch);
+	pp_store_rel(&k->region.globals->durable_futex, (uint32_t)durable_epoch);
+	return 0;
+}
+
+void pp_settle_stop(struct pp_keeper *k)
+{
+	for (unsigned i = 0; i < PP_FLIGHT_EPOCHS; i++)
+		free(k->flight[i].index);
+	free(k->consumed);
+	free(k->charged);
+}
