@@ -5,14 +5,13 @@
  *   STORE   "ppdb store\nformat 1\nid 0123456789abcdef\nsum 0123456789abcdef\n"; sum = XXH3 of what stands before "sum"
  *
  * STORE is written once, as a temporary file that is synced and renamed, then the directory is synced: a crash leaves none or a
- * whole one. A directory with log files but no STORE is not made a new store: something was lost there.
+ * whole one. A directory with a log but no STORE is not made a new store: something was lost there.
  */
 #include "tools/store_dir.h"
 
 #include "shm/clock.h"
 #include "shm/errors.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -118,26 +117,10 @@ static int write_whole(int dirfd, const char *path, const char *text, size_t n)
 	return rc;
 }
 
-/* Anything but lock, log of messages and leftovers of a first start means that a store was here. */
+/* A log or a checkpoint means that a store was here. Other files are none of our business. */
 static bool is_fresh(int dirfd)
 {
-	static const char *const harmless[] = { ".", "..", "LOCK", "STORE.tmp", "ppdbd.log", "lost+found" };
-	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	bool fresh = dir != NULL;
-
-	for (struct dirent *e; dir && (e = readdir(dir));) {
-		bool known = false;
-
-		for (size_t i = 0; i < sizeof(harmless) / sizeof(harmless[0]); i++)
-			known |= !strcmp(e->d_name, harmless[i]);
-		fresh &= known;
-	}
-	if (dir)
-		closedir(dir);
-	else if (fd >= 0)
-		close(fd);
-	return fresh;
+	return faccessat(dirfd, "wal", F_OK, AT_SYMLINK_NOFOLLOW) && faccessat(dirfd, "checkpoint", F_OK, AT_SYMLINK_NOFOLLOW);
 }
 
 static int make(int dirfd, const char *path, uint64_t *id)
@@ -162,8 +145,8 @@ static int open_at(int dirfd, const char *dir, bool create, uint64_t *id)
 	snprintf(path, sizeof(path), "%s/STORE", dir);
 	if (fd < 0 && errno == ENOENT) {
 		if (!is_fresh(dirfd))
-			return pp_detail(PPDB_CORRUPT, "%s is missing, but the directory is not empty: restore the file, or choose "
-				"an empty directory", path);
+			return pp_detail(PPDB_CORRUPT, "%s is missing, but there is a log or a checkpoint: restore the file, or "
+				"choose an empty directory", path);
 		return create ? make(dirfd, path, id) : pp_detail(-ENOENT, "there is no store in %s", dir);
 	}
 	if (fd < 0)
