@@ -278,15 +278,16 @@ static bool far_away(struct pp_thread *t, uint64_t segment)
 	       pp_load_rlx(&t->region->pages[segment * PP_PAGES_PER_SEGMENT].node) != t->node; /* hint */
 }
 
-/* Up to `*looks` pages of one segment. */
-static uint64_t partial_in(struct pp_thread *t, unsigned klass, uint64_t segment, unsigned *looks)
+/* Up to `*looks` pages of one segment, those of `mask`; the search goes on behind the last one looked at. */
+static uint64_t partial_in(struct pp_thread *t, unsigned klass, uint64_t segment, uint32_t mask, unsigned *looks)
 {
-	uint32_t bits = pp_load_acq(&pp_row(t->region, klass)[segment]);
+	uint32_t bits = pp_load_acq(&pp_row(t->region, klass)[segment]) & mask;
 
 	for (; bits && *looks; bits &= bits - 1) {
 		uint64_t page = segment * PP_PAGES_PER_SEGMENT + (unsigned)__builtin_ctz(bits);
 
 		--*looks;
+		t->hand[klass].cursor = (uint32_t)(page + 1);
 		if (!pointless(t, page) && pp_page_try(t, page, klass))
 			return page + 1;
 	}
@@ -294,28 +295,30 @@ static uint64_t partial_in(struct pp_thread *t, unsigned klass, uint64_t segment
 }
 
 /*
- * Goes round the class's row from where it stopped last. A whole round without success is not repeated until the announced sets
- * move; a few looks without success end this search, so that an allocation stays short.
+ * Goes round the class's row from where it stopped last: the page given up longest ago comes first. A whole round without success
+ * is not repeated until the announced sets move; some looks without success end this search, so that an allocation stays short.
  */
 uint64_t pp_page_take_partial(struct pp_thread *t, unsigned klass)
 {
 	struct pp_hand *h = &t->hand[klass];
 	uint64_t segments = pp_pages_committed(t->region) / PP_PAGES_PER_SEGMENT, found;
-	unsigned looks = 16, passes = t->region->header->nodes > 1 ? 2 : 1;
+	unsigned looks = 32, passes = t->region->header->nodes > 1 ? 2 : 1;
 
 	if (h->dry == t->safe.version + 1 || !segments)
 		return 0;
 	for (unsigned pass = 0; pass < passes; pass++) {
-		for (uint64_t i = 0; i < segments; i++) {
-			uint64_t segment = (h->cursor + i) % segments;
+		uint64_t first = h->cursor / PP_PAGES_PER_SEGMENT;
+		uint32_t behind = UINT32_MAX << h->cursor % PP_PAGES_PER_SEGMENT;
+
+		for (uint64_t i = 0; i <= segments; i++) { /* the first segment's pages before the cursor come last */
+			uint64_t segment = (first + i) % segments;
+			uint32_t mask = i == 0 ? behind : i == segments ? ~behind : UINT32_MAX;
 
 			if (pass + 1 < passes && far_away(t, segment))
 				continue;
-			found = partial_in(t, klass, segment, &looks);
-			if (!found && looks)
-				continue;
-			h->cursor = (uint32_t)(found ? segment : segment + 1);
-			return found;
+			found = partial_in(t, klass, segment, mask, &looks);
+			if (found || !looks)
+				return found;
 		}
 	}
 	h->dry = t->safe.version + 1;

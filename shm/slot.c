@@ -99,7 +99,7 @@ static void fill(struct pp_thread *t, struct pp_region *r, struct pp_slot *s, un
 	t->seed |= 1;
 	t->low = t->high = PP_IDLE;
 	for (unsigned c = 0; c < PP_CLASSES; c++) /* threads begin to look for pages at different places */
-		t->hand[c].cursor = index * 7 + c;
+		t->hand[c].cursor = index * 7 * PP_PAGES_PER_SEGMENT;
 	reset(s, t->node);
 }
 

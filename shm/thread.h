@@ -14,7 +14,7 @@ struct pp_hand {                         /* free blocks taken from the owned pag
 	uint64_t at;                     /* payload reference of that word's block 0 */
 	uint32_t size, word;
 	uint32_t page;                   /* index + 1 of the owned page, 0 = none */
-	uint32_t cursor;                 /* segment where the search for partial pages goes on */
+	uint32_t cursor;                 /* page where the search for partial pages goes on */
 	uint64_t dry, full;              /* set_version + 1 at which no partial page, no page at all was found */
 	uint32_t skips;
 	bool reserved;                   /* the page is from the reserve: only for threads that may use it */
