@@ -15,6 +15,7 @@
 #define SLOW_FACTOR 4u
 #define SMALL_BYTES (64u << 10)    /* bigger writes say nothing about the way */
 #define SMOOTH 16
+#define DWELL 64u                  /* writes before the next change: a slow phase of the disk meets every way */
 #define SINK 1024u
 #define AGING 4096u
 #define SUB_BITS 2                 /* 4 buckets for each power of two */
@@ -66,7 +67,7 @@ static void consider_change(struct pp_wal *wal)
 			continue;
 		if (*ns > wal->floor_ns[b])
 			*ns -= *ns / SINK;
-		if (is_slow(wal->estimate_ns[now], *ns))
+		if (wal->since_switch > DWELL && is_slow(wal->estimate_ns[now], *ns))
 			wal->switching = true;
 	}
 }
@@ -78,6 +79,7 @@ static void change_backend(struct pp_wal *wal)
 	pp_store_rlx(&wal->backend, (uint32_t)best_backend(wal)); /* stat */
 	pp_stat_add(&wal->switches, 1);
 	wal->switching = false;
+	wal->since_switch = 0;
 }
 
 /* In the writer's thread, for io_uring serves only the thread that made the ring. What cannot be had is never tried again. */
@@ -146,6 +148,7 @@ void pp_wal_backend_note(struct pp_wal *wal, uint64_t ns, uint32_t bytes)
 		age_latencies(wal);
 	if (bytes > SMALL_BYTES || *estimate == UINT64_MAX)
 		return;
+	wal->since_switch++;
 	*estimate = (uint64_t)((int64_t)*estimate + ((int64_t)ns - (int64_t)*estimate) / SMOOTH);
 	if (wal->config.backend == PP_WAL_AUTO)
 		consider_change(wal);

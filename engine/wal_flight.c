@@ -133,7 +133,7 @@ static void advance(struct pp_wal *wal)
 	while (wal->head < wal->next && pp_wal_slot_at(wal, wal->head)->complete) {
 		struct pp_wal_slot *slot = pp_wal_slot_at(wal, wal->head);
 
-		/* [wal_flight.advance:store] pairs [wal.release:load]: the unit that lets older segments go. */
+		/* [wal_flight.advance:store] pairs [wal_open.release:load]: the unit that lets older segments go. */
 		pp_store_rel(&wal->done_unit, slot->unit);
 		if (slot->ended_epoch > wal->durable.epoch)
 			wal->durable = (struct pp_wal_pos){slot->unit, slot->chain, slot->ended_epoch};

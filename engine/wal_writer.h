@@ -59,6 +59,7 @@ struct pp_wal {
 	struct pp_wal_pos durable;
 
 	struct pp_wal_io *io;      /* opened by the writer's first submit */
+	unsigned since_switch;     /* writes by this backend */
 	bool switching;            /* submit nothing until nothing is in flight, then change the backend */
 	uint64_t estimate_ns[PP_WAL_BACKENDS], floor_ns[PP_WAL_BACKENDS];
 
@@ -74,6 +75,9 @@ struct pp_wal {
 	pp_a32 latency[PP_WAL_LATENCY_BUCKETS];
 	uint32_t latency_count;
 };
+
+/* wal.c: takes the next ready segment; -ENOSPC when there is none. */
+int pp_wal_next_segment(struct pp_wal *wal);
 
 /* wal_flight.c: from full units to durable ones. */
 int pp_wal_flight_fail(struct pp_wal *wal, int code, const char *what, const struct pp_wal_slot *slot);
