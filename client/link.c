@@ -317,7 +317,7 @@ static void look(struct ppdb *db, uint64_t now)
 	if (db->link != PP_LINK_ASKED)
 		return;
 	int rc = answer(db);
-	if (rc == -EAGAIN && now - db->asked_ns > PP_ANSWER_NS)
+	if (rc == -EAGAIN && now > db->asked_ns + PP_ANSWER_NS)
 		went_down(db);
 	else if (rc && rc != -EAGAIN)
 		db->retry_ns = now + 4 * PP_LINK_POLL_NS;

@@ -83,14 +83,27 @@ static unsigned conns_of(struct pp_daemon *d, uid_t uid)
 	return n;
 }
 
+/* At most one a second: a refused user must not fill the disk. */
+static void log_refusal(const struct pp_conn *c, const char *sentence)
+{
+	static uint64_t last_ns;
+	uint64_t now = pp_now_ns();
+
+	if (last_ns && now - last_ns < PP_NS_PER_SEC)
+		return;
+	last_ns = now;
+	pp_log("refused pid %ld of user %u: %s", (long)c->peer.pid, (unsigned)c->peer.uid, sentence);
+}
+
 static void send_reply(struct pp_conn *c, unsigned type, int status, const char *sentence)
 {
 	struct pp_reply reply;
 
 	pp_reply_init(&reply, type, status, sentence);
 	/* best effort: the peer may be gone already */
-	if (pp_proto_send(c->sock, &reply, sizeof(reply), NULL, 0, NULL, 0) && status)
-		pp_log("refused a client of user %u: %s", (unsigned)c->peer.uid, sentence);
+	pp_proto_send(c->sock, &reply, sizeof(reply), NULL, 0, NULL, 0);
+	if (status == -EACCES || status == -EPERM || status == -EUSERS)
+		log_refusal(c, sentence);
 }
 
 static int admit(struct pp_daemon *d, struct pp_conn *c)
