@@ -2,8 +2,8 @@
  * wal.h - the write-ahead log: opaque records tagged with an epoch, made durable in group commits.
  *
  * Epochs are non-decreasing. A record counts only when its epoch has ENDed inside the valid prefix of the log; so a crash
- * keeps whole epochs. One thread, the writer, calls everything but the functions marked "any thread"; with io_uring it must
- * be one and the same thread from the first append to the close (requests of an exited thread are cancelled).
+ * keeps whole epochs. One thread at a time, the writer, calls everything but the functions marked "any thread"; another may
+ * take over when nothing is in flight (io_uring cancels the requests of a thread that exits).
  *
  * Life: pp_wal_recover -> pp_wal_open -> append/end_epoch/submit/poll ... -> pp_wal_close. A process that dies anywhere in
  * between leaves a log that pp_wal_recover accepts; every durable position ever returned by pp_wal_poll is in it.

@@ -82,7 +82,16 @@ static void change_backend(struct pp_wal *wal)
 	wal->since_switch = 0;
 }
 
-/* In the writer's thread, for io_uring serves only the thread that made the ring. What cannot be had is never tried again. */
+/* io_uring serves only the thread that made the ring; with nothing in flight another one may take over. */
+static void follow_thread(struct pp_wal *wal)
+{
+	if (!wal->io || wal->inflight || pthread_equal(wal->io_thread, pthread_self()))
+		return;
+	wal->io->class->close(wal->io);
+	wal->io = NULL;
+}
+
+/* In the writer's thread. What cannot be had is never tried again. */
 int pp_wal_backend_start(struct pp_wal *wal)
 {
 	struct pp_wal_io_config config = {
@@ -93,10 +102,12 @@ int pp_wal_backend_start(struct pp_wal *wal)
 	};
 	int rc;
 
+	follow_thread(wal);
 	if (wal->io && wal->switching && wal->inflight == 0)
 		change_backend(wal);
 	if (wal->io)
 		return 0;
+	wal->io_thread = pthread_self();
 	rc = pp_wal_io_open((int)pp_load_rlx(&wal->backend), &config, &wal->io);
 	if (rc && pp_load_rlx(&wal->backend) != PP_WAL_PWRITE_DSYNC) {
 		wal->estimate_ns[pp_load_rlx(&wal->backend)] = UINT64_MAX;

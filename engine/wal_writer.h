@@ -59,6 +59,7 @@ struct pp_wal {
 	struct pp_wal_pos durable;
 
 	struct pp_wal_io *io;      /* opened by the writer's first submit */
+	pthread_t io_thread;       /* that opened it */
 	unsigned since_switch;     /* writes by this backend */
 	bool switching;            /* submit nothing until nothing is in flight, then change the backend */
 	uint64_t estimate_ns[PP_WAL_BACKENDS], floor_ns[PP_WAL_BACKENDS];

@@ -416,3 +416,43 @@ Test(wal_fail, housekeeping_beside_the_writer, .timeout = 120)
 	cr_assert_eq(wal_recover_ok(m, &r), m->count);
 	wal_model_free(m);
 }
+
+/* ---- the writer moves to another thread ---- */
+
+struct mover {
+	struct wal_model *m;
+	struct pp_wal *w;
+	uint64_t from, to;
+};
+
+static void *write_there(void *arg)
+{
+	struct mover *v = arg;
+
+	write_epochs(v->m, v->w, v->from, v->to, 300);
+	return NULL;
+}
+
+Test(wal_fail, the_writer_may_move_when_nothing_is_in_flight, .timeout = 60)
+{
+	for (int b = PP_WAL_AUTO; b <= PP_WAL_PWRITE_THREAD; b++) {
+		struct wal_model *m = wal_model_new();
+		struct pp_wal_recovered r;
+		struct mover v = {.m = m};
+		pthread_t thread;
+
+		m->config.backend = b;
+		wal_recover_ok(m, &r);
+		v.w = wal_open_ok(m, &r);
+		write_epochs(m, v.w, 1, 5, 300);
+		for (int i = 0; i < 3; i++) {
+			v.from = 6 + (uint64_t)i * 5;
+			v.to = v.from + 4;
+			cr_assert_eq(pthread_create(&thread, NULL, write_there, &v), 0);
+			pthread_join(thread, NULL);
+		}
+		cr_assert_eq(pp_wal_close(v.w), 0, "%s", pp_detail_get());
+		cr_assert_eq(wal_recover_ok(m, &r), 40);
+		wal_model_free(m);
+	}
+}
