@@ -9,6 +9,8 @@
  */
 #include "client/internal.h"
 
+#define NAP_NS (2 * PP_NS_PER_MS)
+
 struct write_call {
 	struct ppdb *db;
 	struct pp_session *s;
@@ -72,10 +74,11 @@ static int set_value(struct write_call *c, ppdb_slice val)
 	return 0;
 }
 
-/* No room. True: there is another arena now, try there. Otherwise *rc says what is wrong. */
-static bool no_room(struct write_call *c, int *rc)
+/* No room. True: try again, another daemon or arena may be there. Otherwise *rc says what is wrong. */
+static bool no_room(struct write_call *c, uint64_t limit, int *rc)
 {
 	struct pp_mapping *before = c->s->map;
+	struct timespec nap = pp_timespec(NAP_NS);
 
 	pp_link_poll(c->db, true);
 	if (pp_session_move(c->s)) {
@@ -84,19 +87,30 @@ static bool no_room(struct write_call *c, int *rc)
 	}
 	if (c->s->map != before)
 		return true;
-	if (pp_link_down(c->db, NULL))
-		*rc = pp_detail(PPDB_DAEMON_GONE, "the log ring is full and ppdbd is gone; start it with 'ppdb start'");
+	if (*rc == PPDB_DAEMON_GONE && pp_now_ns() < limit) {
+		nanosleep(&nap, NULL);
+		return true;
+	}
+	if (*rc == PPDB_OVERLOAD && pp_link_down(c->db, NULL))
+		*rc = PPDB_DAEMON_GONE;
+	if (*rc == PPDB_DAEMON_GONE)
+		pp_detail(*rc, "the log ring is full and ppdbd is gone; start it with 'ppdb start'");
 	return false;
 }
 
 static int finish(struct write_call *c, ppdb_seq *ticket)
 {
+	uint64_t limit = 0;
 	int rc;
 
 	for (;;) {
 		c->w.timeout_ns = remaining(c, PP_ROOM_NS);
 		rc = pp_write(&c->s->t, &c->w);
-		if (rc != PPDB_OVERLOAD || !no_room(c, &rc))
+		if (likely(rc != PPDB_OVERLOAD && rc != PPDB_DAEMON_GONE))
+			break;
+		if (!limit)
+			limit = c->deadline ? c->deadline : pp_now_ns() + PP_ROOM_NS;
+		if (!no_room(c, limit, &rc))
 			break;
 	}
 	/* also what a failed precondition saw: a snapshot begun later must hold it */
