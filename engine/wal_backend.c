@@ -7,6 +7,7 @@
  * Writer only, but for the counters, which anybody may read.
  */
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/wal_writer.h"
 #include "shm/errors.h"
@@ -85,7 +86,7 @@ static void change_backend(struct pp_wal *wal)
 /* io_uring serves only the thread that made the ring; with nothing in flight another one may take over. */
 static void follow_thread(struct pp_wal *wal)
 {
-	if (!wal->io || wal->inflight || pthread_equal(wal->io_thread, pthread_self()))
+	if (!wal->io || wal->inflight || wal->io_thread == gettid())
 		return;
 	wal->io->class->close(wal->io);
 	wal->io = NULL;
@@ -107,7 +108,7 @@ int pp_wal_backend_start(struct pp_wal *wal)
 		change_backend(wal);
 	if (wal->io)
 		return 0;
-	wal->io_thread = pthread_self();
+	wal->io_thread = gettid();
 	rc = pp_wal_io_open((int)pp_load_rlx(&wal->backend), &config, &wal->io);
 	if (rc && pp_load_rlx(&wal->backend) != PP_WAL_PWRITE_DSYNC) {
 		wal->estimate_ns[pp_load_rlx(&wal->backend)] = UINT64_MAX;

@@ -4,6 +4,8 @@
 #ifndef PP_ENGINE_WAL_WRITER_H
 #define PP_ENGINE_WAL_WRITER_H
 
+#include <sys/types.h>
+
 #include "engine/wal_io.h"
 #include "engine/wal_segment.h"
 
@@ -59,7 +61,7 @@ struct pp_wal {
 	struct pp_wal_pos durable;
 
 	struct pp_wal_io *io;      /* opened by the writer's first submit */
-	pthread_t io_thread;       /* that opened it */
+	pid_t io_thread;           /* that opened it; pthread_t is used again too soon */
 	unsigned since_switch;     /* writes by this backend */
 	bool switching;            /* submit nothing until nothing is in flight, then change the backend */
 	uint64_t estimate_ns[PP_WAL_BACKENDS], floor_ns[PP_WAL_BACKENDS];
