@@ -198,15 +198,16 @@ int pp_cmd_load(struct pp_cmd *c, int argc, char **argv)
 		{"keep-going", PP_OPT_FLAG, &l.keep_going},
 		{NULL, 0, NULL},
 	};
-	int rc;
+	int rc, n;
 
 	l.batch = 4096;
-	if (pp_cmd_options(c, argc, argv, opts, 0, 1) < 0)
+	n = pp_cmd_options(c, argc, argv, opts, 0, 1);
+	if (n < 0)
 		return PP_EXIT_USAGE;
 	if (procs < 1 || procs > PP_LOAD_PROCS_MAX || l.batch < 1)
 		return pp_cmd_usage(c, "--procs is 1 to %d, --batch at least 1", PP_LOAD_PROCS_MAX);
 	l.procs = (unsigned)procs;
-	rc = open_input(&l, argc > 1 ? argv[1] : NULL);
+	rc = open_input(&l, n ? argv[1] : NULL);
 	if (rc)
 		return rc;
 	l.shared = mmap(NULL, sizeof(*l.shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -59,7 +59,7 @@ static void collect(const struct pp_region *r, struct facts *f)
 	for (uint64_t i = 0; i < pp_load_rlx(&r->globals->slots_high) && i < r->header->slots; i++) /* stat */
 		f->slots_used += pp_slot_state(pp_load_rlx(&r->slots[i].owner)) == PP_SLOT_CLAIMED; /* stat */
 	for (unsigned i = 0; i < r->header->procs; i++)
-		f->procs_used += pp_load_rlx(&r->procs[i].state) != 0; /* stat */
+		f->procs_used += pp_load_rlx(&r->procs[i].state) && !(pp_load_rlx(&r->procs[i].flags) & PP_PROC_DAEMON); /* stat */
 	f->backed = pp_load_rlx(&r->globals->committed_segments) * PP_SEGMENT_BYTES; /* stat */
 	f->table_bytes = r->segments_at;
 }
