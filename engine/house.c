@@ -189,6 +189,19 @@ static void hints_step(struct pp_keeper *k)
 	pp_hint_grow(&k->house, key_count(k));
 }
 
+/* Keeps log segments ready. Without disk space for one, writers get -ENOSPC once the spare one is all that is left. */
+static bool segments_step(struct pp_keeper *k)
+{
+	int rc;
+
+	if (k->log_error)
+		return false;
+	rc = pp_wal_prepare(k->wal);
+	if (rc == -ENOSPC && pp_wal_free_bytes(k->wal) <= pp_wal_segment_room(k->wal))
+		pp_store_rel(&((struct pp_engine *)k->region.engine)->wal_full, 1);
+	return rc > 0;
+}
+
 int pp_keeper_house(struct pp_keeper *k)
 {
 	bool more;
@@ -204,7 +217,11 @@ int pp_keeper_house(struct pp_keeper *k)
 	more |= leaf_step(k);
 	more |= pp_alloc_sweep(&k->house, &k->house.safe, &k->sweep_cursor, SWEEP_PAGES) > 0;
 	hints_step(k);
-	if (!k->log_error)
-		more |= pp_wal_prepare(k->wal) > 0;
+	more |= segments_step(k);
 	return more;
+}
+
+bool pp_keeper_busy(const struct pp_keeper *k)
+{
+	return k->round.running || k->round.idle < IDLE_ROUNDS;
 }

@@ -397,6 +397,11 @@ int pp_keeper_control_add(struct pp_keeper *k, uint32_t proc, struct pp_slot *sl
 	return 0;
 }
 
+void pp_keeper_stop(struct pp_keeper *k)
+{
+	pp_store_rel(&k->stopping, 1);
+}
+
 /* ---- clean stop ------------------------------------------------------------------------------------------------- */
 
 static void drain(struct pp_keeper *k)
@@ -432,6 +437,7 @@ int pp_keeper_close(struct pp_keeper *k, bool checkpoint)
 	int rc = 0;
 
 	drain(k);
+	pp_store_rel(&k->stopping, 0); /* the last checkpoint is not cut short */
 	if (checkpoint && !k->log_error)
 		rc = pp_keeper_checkpoint(k);
 	drain(k);

@@ -1,8 +1,8 @@
 /*
  * keeper.h - the daemon's duties as bounded steps that a test can call in-process.
  *
- * ppdbd's main thread runs pp_keeper_step in a loop and sleeps in pp_keeper_sleep when a step found nothing to do. A second
- * thread runs pp_keeper_house (sweeps, segment preparation, checkpoints), so that no commit waits for them.
+ * ppdbd's step thread runs pp_keeper_step in a loop and sleeps in pp_keeper_sleep when a step found nothing to do. A second
+ * thread runs pp_keeper_house (reclamation, sweeps, segment preparation), a third one checkpoints, so that no commit waits for them.
  */
 #ifndef PP_ENGINE_KEEPER_H
 #define PP_ENGINE_KEEPER_H
@@ -43,6 +43,8 @@ void pp_keeper_sleep(struct pp_keeper *, uint64_t timeout_ns);
 /* One bounded round of housekeeping: reclamation round, sweep, removal of dead keys, merges, hint growth, segment preparation.
  * Called by one other thread. Returns > 0 if there is more to do at once. */
 int pp_keeper_house(struct pp_keeper *);
+/* True while something is written or waits for a round: the house thread should come back in a millisecond. */
+bool pp_keeper_busy(const struct pp_keeper *);
 
 /* Checkpoints, by a third thread, so that neither commits nor reclamation wait for them: true when the log has grown enough. */
 bool pp_keeper_checkpoint_due(struct pp_keeper *);
@@ -58,6 +60,9 @@ void pp_keeper_proc_gone(struct pp_keeper *, uint32_t proc);
 void pp_keeper_procs(struct pp_keeper *, void (*fn)(void *ctx, uint32_t proc, const struct pp_proc *), void *ctx);
 /* A read-only client's control region: its slots join the reclamation scan; removed with proc_gone. */
 int pp_keeper_control_add(struct pp_keeper *, uint32_t proc, struct pp_slot *slots, unsigned count);
+
+/* Asks a checkpoint under way to end early; the threads are joined next. */
+void pp_keeper_stop(struct pp_keeper *);
 
 /* Clean stop: drains, writes the marker, optionally checkpoints; then the region stays for a warm start. */
 int pp_keeper_close(struct pp_keeper *, bool checkpoint);

@@ -227,7 +227,8 @@ static void grant_all(struct pp_keeper *k)
 		share = CREDIT_SLOT;
 	for (unsigned i = 0; i < high; i++)
 		grant(k, i, share);
-	pp_store_rel(&((struct pp_engine *)k->region.engine)->wal_full, room == 0);
+	if (room)
+		pp_store_rel(&((struct pp_engine *)k->region.engine)->wal_full, 0);
 }
 
 static void advance_heads(struct pp_keeper *k, uint64_t epoch)

@@ -3,7 +3,8 @@
  *
  *   main thread    epoll: socket, connections, pidfds, signals, wake-ups of the workers
  *   step thread    opens the store (recovery), then commits: pp_keeper_step / pp_keeper_sleep
- *   house thread   reclamation, sweeps, checkpoints: pp_keeper_house
+ *   house thread   reclamation, sweeps: pp_keeper_house
+ *   scribe thread  checkpoints: pp_keeper_checkpoint
  *
  * The main thread alone touches connections and watches. It talks to the workers through the words in struct pp_work.
  */
@@ -60,15 +61,15 @@ struct pp_work {
 	uint64_t house_ns;
 	bool pin;
 	int event;                     /* eventfd: phase or checkpoint_done changed */
-	pthread_t step, house;
+	pthread_t step, house, scribe;
 	pthread_cond_t nap;
 	pthread_mutex_t nap_lock;
-	bool step_started, house_started;
+	bool step_started, house_started, scribe_started;
 };
 
 int pp_work_start(struct pp_work *);      /* step thread; it starts the house thread when the store is open */
 void pp_work_stop(struct pp_work *);      /* joins both */
-void pp_work_checkpoint(struct pp_work *); /* asks the house thread */
+void pp_work_checkpoint(struct pp_work *); /* asks the scribe thread */
 void pp_work_close_epoch(struct pp_work *); /* a read-only client wants a cut: it cannot ask in the region */
 
 /* ---- who may attach, daemon_allow.c */

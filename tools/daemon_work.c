@@ -1,7 +1,7 @@
 /*
- * daemon_work.c - the two threads that work: one opens the store and commits, one keeps house.
+ * daemon_work.c - the threads that work: one opens the store and commits, one keeps house, one writes checkpoints.
  *
- * The step thread owns pp_keeper_step, the house thread pp_keeper_house; pp_keeper_close runs when both are joined. Words in struct
+ * The step thread owns pp_keeper_step, the house thread pp_keeper_house; pp_keeper_close runs when all are joined. Words in struct
  * pp_work and an eventfd tell the main thread what changed. On a machine with several nodes the step thread is pinned to the node
  * that the daemon started on: the words that it writes all the time stay near it.
  *
@@ -16,6 +16,8 @@
 
 #define STEP_SLEEP_NS (100 * PP_NS_PER_MS)
 #define FAILED_NAP_NS (50 * PP_NS_PER_MS)
+#define BUSY_NAP_NS PP_NS_PER_MS
+#define SCRIBE_NAP_NS (100 * PP_NS_PER_MS)
 
 static void tell_main(struct pp_work *w)
 {
@@ -67,16 +69,37 @@ static void *house_main(void *arg)
 
 	pthread_setname_np(pthread_self(), "ppdbd-house");
 	while (!stopping(w)) {
-		int rc;
+		int rc = pp_keeper_house(w->keeper);
 
-		if (pp_load_acq(&w->checkpoint_wanted))
-			serve_checkpoint(w);
-		rc = pp_keeper_house(w->keeper);
 		if (rc < 0 && rc != last)
 			pp_log("housekeeping: %s (%s)", pp_detail_get(), pp_error_name(rc));
 		last = rc < 0 ? rc : last;
 		if (rc <= 0)
-			nap(w, w->house_ns);
+			nap(w, rc < 0 || !pp_keeper_busy(w->keeper) ? w->house_ns : BUSY_NAP_NS);
+	}
+	return NULL;
+}
+
+/* ---- scribe */
+
+static void *scribe_main(void *arg)
+{
+	struct pp_work *w = arg;
+
+	pthread_setname_np(pthread_self(), "ppdbd-scribe");
+	while (!stopping(w)) {
+		if (pp_load_acq(&w->checkpoint_wanted)) {
+			serve_checkpoint(w);
+		} else if (pp_keeper_checkpoint_due(w->keeper)) {
+			int rc = pp_keeper_checkpoint(w->keeper);
+
+			if (rc && !stopping(w)) {
+				pp_log("checkpoint: %s (%s)", pp_detail_get(), pp_error_name(rc));
+				nap(w, FAILED_NAP_NS);
+			}
+		} else {
+			nap(w, SCRIBE_NAP_NS);
+		}
 	}
 	return NULL;
 }
@@ -105,6 +128,9 @@ static bool open_store(struct pp_work *w)
 	if (!rc) {
 		rc = -pthread_create(&w->house, NULL, house_main, w);
 		w->house_started = !rc;
+		if (!rc)
+			rc = -pthread_create(&w->scribe, NULL, scribe_main, w);
+		w->scribe_started = w->house_started && !rc;
 		if (rc)
 			pp_detail(rc, "no thread for housekeeping: %s", strerror(-rc));
 	}
@@ -179,6 +205,8 @@ void pp_work_stop(struct pp_work *w)
 	if (!w->step_started)
 		return;
 	pp_store_rel(&w->stop, 1);
+	if (pp_load_acq(&w->phase) == PP_WORK_RUNNING)
+		pp_keeper_stop(w->keeper);
 	wake_nappers(w);
 	if (pp_load_acq(&w->phase) == PP_WORK_RUNNING)
 		pp_ring_bell(pp_keeper_region(w->keeper));
@@ -186,7 +214,9 @@ void pp_work_stop(struct pp_work *w)
 	wake_nappers(w);
 	if (w->house_started)
 		pthread_join(w->house, NULL);
-	w->step_started = w->house_started = false;
+	if (w->scribe_started)
+		pthread_join(w->scribe, NULL);
+	w->step_started = w->house_started = w->scribe_started = false;
 }
 
 void pp_work_checkpoint(struct pp_work *w)
