@@ -185,7 +185,7 @@ Test(command, dump_and_load_any_bytes)
 	expect(0, "grep -c . $D/one");
 	cr_assert_str_eq(out, "256\n");
 	expect(0, "$P get kaa");
-	cr_assert_str_eq(out, "a\n");
+	cr_assert_str_eq(out, "va\n");
 }
 
 Test(command, load_bad_lines)
