@@ -8,6 +8,8 @@
 #include "tests/unit/shm_arena.h"
 
 #include <sched.h>
+#include <sys/ptrace.h>
+#include <sys/user.h>
 
 #define CELLS 256
 #define WORKERS 3
@@ -242,3 +244,199 @@ Test(alloc_kill, random_kills)
 	check_all();
 	check_memory_comes_back();
 }
+
+/* ---- killed at every instruction --------------------------------------------------------------------------------- */
+
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+
+#define ADDRESSES 20000
+
+extern char __executable_start, etext;
+
+static void replace_with(struct pp_thread *t, unsigned cell, uint64_t bytes)
+{
+	uint64_t old, gen;
+	pp_ref ref;
+
+	if (pp_alloc(t, bytes, 1, &ref))
+		_exit(BAD_CLAIM);
+	*(uint64_t *)pp_at(&region, ref) = 8;
+	gen = pp_gen_of(&region, ref);
+	old = pp_protect(t, &cells[cell]);
+	pp_note(t, ref, gen, cell);
+	if (old)
+		pp_note(t, old & PP_REF_MASK, old >> PP_REF_BITS, cell);
+	pp_swap_seq(&cells[cell], LINK(ref, gen));
+	pp_alloc_live(t, ref, gen);
+	if (old)
+		pp_retire(t, old & PP_REF_MASK, old >> PP_REF_BITS);
+	pp_notes_clear(t);
+}
+
+/* Two blocks a page: pages are given up, with a private block in one of them. */
+static void cancel_some(struct pp_thread *t)
+{
+	static const uint64_t sizes[] = {32000, 100, 32000, 70000, 32000, 32000};
+	pp_ref refs[6];
+
+	for (unsigned i = 0; i < 6; i++)
+		if (pp_alloc(t, sizes[i], 1, &refs[i]))
+			_exit(BAD_CLAIM);
+	for (unsigned i = 0; i < 6; i++)
+		pp_alloc_cancel(t, refs[i]);
+}
+
+/* Everything that the allocator does, once or a few times; the same way each time but for what it finds. */
+static void script(void)
+{
+	struct pp_thread t;
+
+	if (pp_slot_claim(&region, 1, &t))
+		_exit(BAD_CLAIM);
+	for (unsigned round = 0; round < 3; round++) {
+		for (unsigned i = 0; i < 3; i++) {
+			pp_read_enter(&t);
+			replace_with(&t, i, 32000);
+			replace_with(&t, 4, i ? 50000 : 140000);
+			replace_with(&t, 5, 1000);
+			pp_read_leave(&t);
+		}
+		pp_read_enter(&t);
+		cancel_some(&t);
+		pp_read_leave(&t);
+		arena_round(&region);
+		arena_sweep(&t);
+	}
+	pp_slot_leave(&t);
+	_exit(0);
+}
+
+static pid_t start_traced(void (*run)(void))
+{
+	pid_t pid = fork();
+	int status;
+
+	if (!pid) {
+		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL))
+			_exit(BAD_CLAIM);
+		raise(SIGSTOP);
+		run();
+		_exit(0);
+	}
+	if (waitpid(pid, &status, 0) != pid || !WIFSTOPPED(status))
+		cr_skip_test("tracing is not allowed here");
+	return pid;
+}
+
+static uint64_t rip_of(pid_t pid)
+{
+	struct user_regs_struct regs;
+
+	cr_assert_eq(ptrace(PTRACE_GETREGS, pid, NULL, &regs), 0);
+	return regs.rip;
+}
+
+/* Runs it step by step and keeps each address of the test's own text once. */
+static unsigned record(void (*run)(void), uint64_t *addresses)
+{
+	uint64_t low = (uint64_t)(uintptr_t)&__executable_start, high = (uint64_t)(uintptr_t)&etext;
+	uint8_t *seen = calloc(1, high - low);
+	pid_t pid = start_traced(run);
+	unsigned count = 0;
+	int status;
+
+	for (;;) {
+		uint64_t at;
+
+		cr_assert_eq(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL), 0);
+		cr_assert_eq(waitpid(pid, &status, 0), pid);
+		if (!WIFSTOPPED(status))
+			break;
+		at = rip_of(pid);
+		if (at < low || at >= high || seen[at - low])
+			continue;
+		seen[at - low] = 1;
+		if (count < ADDRESSES)
+			addresses[count++] = at;
+	}
+	cr_assert(WIFEXITED(status) && !WEXITSTATUS(status), "the script itself: %x", status);
+	free(seen);
+	return count;
+}
+
+/* True if it came by; killed there, before that instruction. */
+static bool kill_at(void (*run)(void), uint64_t at)
+{
+	pid_t pid = start_traced(run);
+	long text = ptrace(PTRACE_PEEKTEXT, pid, (void *)(uintptr_t)at, NULL);
+	int status;
+	bool hit;
+
+	ptrace(PTRACE_POKETEXT, pid, (void *)(uintptr_t)at, (void *)((text & ~0xffL) | 0xcc));
+	cr_assert_eq(ptrace(PTRACE_CONT, pid, NULL, NULL), 0);
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	hit = WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP;
+	cr_assert(hit || (WIFEXITED(status) && !WEXITSTATUS(status)), "at %llx: status %x", (unsigned long long)at, status);
+	if (hit) {
+		kill(pid, SIGKILL);
+		waitpid(pid, &status, 0);
+	}
+	return hit;
+}
+
+Test(alloc_kill, at_every_instruction)
+{
+	static uint64_t addresses[ADDRESSES];
+	unsigned count, hits = 0;
+
+	record(script, addresses); /* the first run finds a fresh arena, the second what all later ones find */
+	reap_proc(1);
+	count = record(script, addresses);
+	reap_proc(1);
+	for (unsigned i = 0; i < count; i++) {
+		hits += kill_at(script, addresses[i]);
+		reap_proc(1);
+		check_all();
+	}
+	cr_log_info("%u of %u addresses", hits, count);
+	cr_assert_gt(hits, count / 2);
+	check_memory_comes_back();
+}
+
+/* A second daemon finds the first one's corpse on top of a client's. */
+static void reaper_script(void)
+{
+	if (pp_slot_claim(&region, 2, &keeper))
+		_exit(BAD_CLAIM);
+	reap_proc(1);
+	arena_settle(&keeper);
+	pp_slot_leave(&keeper);
+	_exit(0);
+}
+
+Test(alloc_kill, the_reaper_at_every_instruction)
+{
+	static uint64_t first[ADDRESSES], second[ADDRESSES];
+	uint64_t seed = arena_seed("alloc_kill/the_reaper*");
+	unsigned nfirst, nsecond, hits = 0;
+
+	record(script, first);
+	reap_proc(1);
+	nfirst = record(script, first);
+	reap_proc(1);
+	kill_at(script, first[nfirst / 2]);
+	nsecond = record(reaper_script, second);
+	reap_proc(2);
+	for (unsigned i = 0; i < nsecond; i++) {
+		kill_at(script, first[arena_random(&seed) % nfirst]);
+		hits += kill_at(reaper_script, second[i]);
+		reap_proc(2);
+		reap_proc(1);
+		check_all();
+	}
+	cr_log_info("%u of %u addresses", hits, nsecond);
+	cr_assert_gt(hits, nsecond / 2);
+	check_memory_comes_back();
+}
+
+#endif
