@@ -36,9 +36,9 @@ static void release(struct ppdb *db, bool forked)
 {
 	struct pp_mapping *m;
 
-	pp_sessions_end(db, !forked);
-	pp_link_close(db, !forked);
 	m = pp_load_rlx(&db->map); /* owner: nobody else uses the handle */
+	pp_sessions_end(db, !forked);
+	pp_link_close(db, m && !forked);
 	if (m)
 		pp_mapping_put(m);
 	free(db);

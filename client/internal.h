@@ -167,7 +167,8 @@ bool pp_link_down(struct ppdb *, uint64_t *for_ns);
 void pp_link_close(struct ppdb *, bool say_goodbye);
 int pp_link_lost(struct ppdb *, struct pp_mapping *, uint64_t ticket); /* 0 or PPDB_LOST */
 void pp_link_ask_close(struct ppdb *);
-int pp_start_daemon(const char *name, uint32_t timeout_ms);  /* start.c: runs ppdbd and waits until it is ready */
+/* start.c: runs ppdbd and waits until it is ready; *status = what its starter ended with */
+int pp_start_daemon(const char *name, uint32_t timeout_ms, int *status);
 
 /* ---- durability, wait.c. timeout_ns UINT64_MAX = no limit. Lets *s move to another mapping. */
 int pp_wait_ticket(struct ppdb *, struct pp_session *, uint64_t ticket, uint64_t timeout_ns);

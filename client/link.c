@@ -273,6 +273,7 @@ int pp_link_attach(struct ppdb *db)
 {
 	uint64_t limit = pp_deadline_ns(db->timeout_ms ? db->timeout_ms * PP_NS_PER_MS : PP_ANSWER_NS);
 	bool autostart = db->flags & PPDB_AUTOSTART, patient = db->timeout_ms;
+	int status = 0;
 
 	for (;;) {
 		int rc = ask(db);
@@ -285,13 +286,16 @@ int pp_link_attach(struct ppdb *db)
 		if (absent && autostart) {
 			autostart = false;
 			patient = true;
-			rc = pp_start_daemon(db->name, db->timeout_ms);
+			rc = pp_start_daemon(db->name, db->timeout_ms, &status);
 			if (rc)
 				return rc;
-			limit = pp_deadline_ns(PP_ANSWER_NS);
+			limit = pp_deadline_ns(status ? 0 : PP_ANSWER_NS);
 			continue;
 		}
 		/* no time given: an absent daemon is an answer, a starting one (it said so) gets the usual time */
+		if (absent && status)
+			return pp_detail(rc, "ppdbd was started and ended with status %d; run 'ppdbd -n %s' to see why", status,
+				db->name);
 		if ((absent && !patient) || pp_now_ns() >= limit)
 			return rc;
 		nap(10 * PP_NS_PER_MS);

@@ -60,7 +60,7 @@ static int reap(pid_t pid, uint64_t timeout_ns)
 	}
 }
 
-int pp_start_daemon(const char *name, uint32_t timeout_ms)
+int pp_start_daemon(const char *name, uint32_t timeout_ms, int *status)
 {
 	const char *program = getenv("PPDBD");
 	pid_t pid;
@@ -76,7 +76,8 @@ int pp_start_daemon(const char *name, uint32_t timeout_ms)
 	rc = reap(pid, timeout_ms ? timeout_ms * PP_NS_PER_MS : START_NS);
 	if (rc == -ETIMEDOUT)
 		return pp_detail(PPDB_DAEMON_GONE, "ppdbd was started but is not ready yet; try again a little later");
-	return 0; /* also on failure: another process may have started one meanwhile; connecting tells */
+	*status = rc; /* no error yet: another process may have started one meanwhile; connecting tells */
+	return 0;
 }
 
 /* ---- requests without an attachment */

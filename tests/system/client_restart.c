@@ -1,0 +1,209 @@
+/*
+ * client_restart.c (test) - the daemon dies and comes back, warm and cold, while handles, views, iterators and waits are open.
+ */
+#include "client/internal.h"
+#include "tests/lib/daemon.h"
+
+#include <criterion/criterion.h>
+#include <signal.h>
+
+static struct test_daemon d;
+static ppdb *db;
+static const ppdb_wopts async = { .size = sizeof(async), .flags = PPDB_ASYNC };
+
+#define ok(call)                                                                                                   \
+	do {                                                                                                       \
+		int rc_ = (call);                                                                                  \
+		cr_assert_eq(rc_, 0, "%s: %s: %s", #call, ppdb_errname(rc_), ppdb_errdetail());                    \
+	} while (0)
+#define gives(code, call)                                                                                          \
+	do {                                                                                                       \
+		int rc_ = (call);                                                                                  \
+		cr_assert_eq(rc_, code, "%s: %s: %s", #call, ppdb_errname(rc_), ppdb_errdetail());                 \
+	} while (0)
+
+static void restart(void)
+{
+	cr_assert_eq(test_daemon_start(&d, ""), 0, "ppdbd: %s", d.said);
+}
+
+static void start(void)
+{
+	test_daemon_make(&d);
+	restart();
+	ok(ppdb_attach(d.name, NULL, &db));
+}
+
+static void clear(void)
+{
+	test_daemon_clear(&d);
+}
+
+TestSuite(restart, .init = start, .fini = clear, .timeout = 120);
+
+static void has(ppdb *h, ppdb_slice key, const char *want)
+{
+	char buf[64];
+	size_t n;
+
+	ok(ppdb_get(h, 0, key, buf, sizeof(buf), &n));
+	cr_assert(n == strlen(want) && !memcmp(buf, want, n), "%.*s", (int)n, buf);
+}
+
+/* Reads until the handle has found the new daemon: what a program does that only reads. */
+static void settle(ppdb *h)
+{
+	char buf[64];
+
+	for (int i = 0; i < 4000 && (h->link != PP_LINK_UP || i < 200); i++) {
+		ppdb_get(h, 0, PPDB_S("k"), buf, sizeof(buf), NULL);
+		usleep(1000);
+	}
+	cr_assert_eq(h->link, PP_LINK_UP);
+}
+
+Test(restart, warm)
+{
+	ppdb_attach_opts o = { .size = sizeof(o), .flags = PPDB_RDONLY };
+	ppdb_view *v;
+	ppdb_item item;
+	ppdb_seq t;
+	ppdb *ro;
+
+	ok(ppdb_attach(d.name, &o, &ro));
+	for (int round = 0; round < 4; round++) {
+		ok(ppdb_put(db, 0, PPDB_S("k"), PPDB_S("v"), NULL, NULL));
+		ok(ppdb_view_begin(db, PPDB_VIEW_LATEST, &v));
+		test_daemon_end(&d, round % 2 ? SIGTERM : SIGKILL);
+		has(db, PPDB_S("k"), "v");
+		has(ro, PPDB_S("k"), "v");
+		ok(ppdb_put(db, 0, PPDB_S("k"), PPDB_S("while gone"), &async, &t));
+		has(ro, PPDB_S("k"), "while gone");
+		gives(PPDB_DAEMON_GONE, ppdb_wait(db, t, PPDB_DURABLE, 200000000));
+		restart();
+		ok(ppdb_wait(db, t, PPDB_DURABLE, 10000000000));
+		ok(ppdb_view_get(v, 0, PPDB_S("k"), &item));
+		ok(ppdb_view_check(v));
+		ppdb_view_end(v);
+		settle(ro);
+		has(ro, PPDB_S("k"), "while gone");
+		has(db, PPDB_S("k"), "while gone");
+	}
+	ok(ppdb_detach(ro));
+	ok(ppdb_detach(db));
+}
+
+Test(restart, cold)
+{
+	ppdb_attach_opts o = { .size = sizeof(o), .flags = PPDB_RDONLY };
+	ppdb_view *v, *snap;
+	ppdb_iter *it;
+	ppdb_item item;
+	ppdb_seq kept, lost;
+	ppdb *ro;
+
+	ok(ppdb_attach(d.name, &o, &ro));
+	ok(ppdb_put(db, 0, PPDB_S("a"), PPDB_S("1"), NULL, NULL));
+	ok(ppdb_put(db, 0, PPDB_S("b"), PPDB_S("2"), NULL, NULL));
+	ok(ppdb_put(db, 0, PPDB_S("c"), PPDB_S("3"), NULL, &kept));
+	for (int round = 0; round < 3; round++) {
+		ok(ppdb_view_begin(ro, PPDB_VIEW_LATEST, &v));
+		ok(ppdb_view_begin(db, PPDB_VIEW_SNAPSHOT, &snap));
+		ok(ppdb_iter_open(v, 0, NULL, &it));
+		ok(ppdb_iter_first(it, &item));
+		ok(ppdb_iter_next(it, &item));
+		test_daemon_end(&d, SIGKILL);
+		ok(ppdb_put(db, 0, PPDB_S("k"), PPDB_S("gone"), &async, &lost));
+		test_daemon_forget(&d);
+		restart();
+		settle(db);
+		settle(ro);
+		gives(PPDB_LOST, ppdb_wait(db, lost, PPDB_DURABLE, 10000000000));
+		ok(ppdb_wait(db, kept, PPDB_DURABLE, 10000000000));
+		gives(PPDB_EVICTED, ppdb_view_check(v));
+		gives(PPDB_EVICTED, ppdb_view_get(v, 0, PPDB_S("a"), &item));
+		gives(PPDB_EVICTED, ppdb_iter_next(it, &item));
+		ok(ppdb_view_refresh(v));
+		ok(ppdb_iter_next(it, &item));
+		cr_assert_eq(memcmp(item.key.data, "c", 1), 0);
+		ok(ppdb_view_get(v, 0, PPDB_S("a"), &item));
+		ppdb_iter_close(it);
+		ppdb_view_end(v);
+		ppdb_view_end(snap);
+		has(db, PPDB_S("a"), "1");
+		ok(ppdb_put(db, 0, PPDB_S("b"), PPDB_S("2"), NULL, NULL));
+		has(ro, PPDB_S("b"), "2");
+		gives(PPDB_NOTFOUND, ppdb_get(db, 0, PPDB_S("k"), NULL, 0, NULL));
+	}
+	ok(ppdb_detach(ro));
+	ok(ppdb_detach(db));
+}
+
+static pthread_t waiter;
+static int waited;
+
+static void *wait_for(void *arg)
+{
+	waited = ppdb_wait(db, *(ppdb_seq *)arg, PPDB_DURABLE, -1);
+	return NULL;
+}
+
+/* A thread that sleeps in a wait hears of both kinds of restart. */
+Test(restart, waiters)
+{
+	for (int cold = 0; cold < 2; cold++) {
+		ppdb_seq t;
+
+		ok(ppdb_put(db, 0, PPDB_S("k"), PPDB_S("v"), NULL, NULL));
+		test_daemon_end(&d, SIGKILL);
+		ok(ppdb_put(db, 0, PPDB_S("k"), PPDB_S("w"), &async, &t));
+		cr_assert_eq(pthread_create(&waiter, NULL, wait_for, &t), 0);
+		usleep(100000);
+		if (cold)
+			test_daemon_forget(&d);
+		restart();
+		pthread_join(waiter, NULL);
+		cr_assert_eq(waited, cold ? PPDB_LOST : 0, "%s", ppdb_errname(waited));
+	}
+	ok(ppdb_detach(db));
+}
+
+/* Writing goes on until the ring is full; then an error in bounded time, and on with the next daemon. */
+Test(restart, ring_full)
+{
+	int rc = 0, n = 0;
+
+	ok(ppdb_put(db, 0, PPDB_S("k"), PPDB_S("v"), NULL, NULL));
+	test_daemon_end(&d, SIGKILL);
+	while (n < 1000000 && !(rc = ppdb_put(db, 0, PPDB_S("k"), PPDB_S("v"), &async, NULL)))
+		n++;
+	gives(PPDB_DAEMON_GONE, rc);
+	cr_assert_gt(n, 0);
+	has(db, PPDB_S("k"), "v");
+	restart();
+	ok(ppdb_put(db, 0, PPDB_S("k"), PPDB_S("after"), NULL, NULL));
+	has(db, PPDB_S("k"), "after");
+	ok(ppdb_detach(db));
+}
+
+/* A clean stop keeps everything, with and without the arena. */
+Test(restart, clean_stop)
+{
+	char key[16];
+
+	for (int i = 0; i < 2000; i++) {
+		int n = snprintf(key, sizeof(key), "key%d", i);
+
+		ok(ppdb_put(db, 0, (ppdb_slice){ key, (size_t)n }, PPDB_S("v"), &async, NULL));
+	}
+	test_daemon_end(&d, SIGTERM);
+	test_daemon_forget(&d);
+	restart();
+	settle(db);
+	for (int i = 0; i < 2000; i++) {
+		int n = snprintf(key, sizeof(key), "key%d", i);
+
+		has(db, (ppdb_slice){ key, (size_t)n }, "v");
+	}
+	ok(ppdb_detach(db));
+}
