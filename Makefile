@@ -234,7 +234,7 @@ bench: ## the figures of docs/benchmarks.md (ARGS= goes to bench/run)
 demo: ## writers, readers, a killed client and a killed daemon on real data, verified
 	@.ci/install-deps build demo
 	$(AGAIN) tests
-	@PPDB_BUILD='$(abspath $(B))' tests/demo/run $(ARGS)
+	@PPDB_BUILD='$(abspath $(B))' tools/demo.sh $(ARGS)
 
 # --- Checks -----------------------------------------------------------------------------------------------------
 

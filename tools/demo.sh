@@ -39,13 +39,16 @@ p() { "$ppdb" -n "$name" "$@"; }
 now() { date +%s.%N; }
 since() { awk -v a="$1" -v b="$(now)" 'BEGIN { printf "%.2f", b - a }'; }
 rate() { awk -v n="$1" -v s="$2" 'BEGIN { printf "%d", n / (s > 0.01 ? s : 0.01) }'; }
+any_alive() { local pid; for pid; do kill -0 "$pid" 2>/dev/null && return 0; done; return 1; }
 say() { printf '%s\n' "$*"; }
 fail() {
 	printf 'demo: FAILED: %s\n' "$*" >&2
-	[ -s "$scratch/messages" ] && tail -n 20 "$scratch/messages" >&2
+	tail -n 20 "$scratch/messages" >&2
+	tail -n 20 "$scratch/data/ppdbd.log" >&2
 	exit 1
 }
-member() { sed -n "s/.*\"$1\": *\"\{0,1\}\([^\",}]*\).*/\1/p" <<<"$2" | head -n 1; }
+# The first member of that name: what comes first is about the daemon itself.
+member() { grep -o "\"$1\": *\"\{0,1\}[^\",}]*" <<<"$2" | head -n 1 | sed 's/.*: *"\{0,1\}//'; }
 
 start_daemon() {
 	local status
@@ -122,6 +125,12 @@ done
 say "loader $loaders was SIGKILLed in the middle of its part; its part is loaded again"
 load "$last" >>"$scratch/messages" 2>&1 &
 load_pids+=($!)
+# Latencies are kept in the slots of living threads: look while the loaders are there.
+while any_alive "${load_pids[@]}"; do
+	p stat >"$scratch/stat.new" 2>>"$scratch/messages" && grep -q '^put ' "$scratch/stat.new" &&
+		mv "$scratch/stat.new" "$scratch/stat"
+	sleep 0.1
+done
 for pid in "${load_pids[@]}"; do
 	wait "$pid" || fail "a loader ended with $?"
 done
@@ -167,8 +176,12 @@ verify "after the recovery"
 
 # --- figures ---
 
-say "figures (ppdb stat):"
-p stat | sed 's/^/  /' || fail "ppdb stat"
+p stat >"$scratch/stat.new" 2>>"$scratch/messages" || fail "ppdb stat"
+say "figures (ppdb stat, operations: while the loaders ran):"
+{
+	sed '/^operation /,$d' "$scratch/stat.new"
+	[ -s "$scratch/stat" ] && sed -n '/^operation /,$p' "$scratch/stat"
+} | sed 's/^/  /'
 p stop 2>>"$scratch/messages" || fail "ppdbd did not stop"
 daemon_pid=
 say "demo: all good, $records records verified three times, in $SECONDS s"

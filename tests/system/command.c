@@ -269,7 +269,7 @@ Test(command, daemon_life)
 	expect(3, "$P wait --timeout 1");
 	expect(0, "$P start -d $D/data --memory 256M && $P get k");
 	cr_assert_str_eq(out, "v\n");
-	expect(0, "kill -9 %s 2>/dev/null; kill -9 $($P status --json | sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/'); sleep 0.1; "
+	expect(0, "kill -9 %s 2>/dev/null; kill -9 $($P status --json | grep -o '\"pid\": *[0-9]*' | head -n 1 | tr -dc 0-9); sleep 0.1; "
 		  "$P start -d $D/data --memory 256M && $P get k", pid);
 	cr_assert_str_eq(out, "v\n");
 }
