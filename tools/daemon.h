@@ -121,6 +121,8 @@ struct pp_conn {
 	struct pp_conn *next, **link;
 };
 
+/* True if a live daemon serves this socket. */
+bool pp_socket_answered(const char *path);
 int pp_socket_listen(struct pp_daemon *);
 void pp_socket_close(struct pp_daemon *);
 void pp_socket_accept(struct pp_daemon *);

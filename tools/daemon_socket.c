@@ -7,23 +7,32 @@
  */
 #include "tools/daemon.h"
 
+#include <poll.h>
 #include <stdlib.h>
 
 #define CONNS_OF_A_STRANGER 4
 #define PACKETS_A_TURN 8
+#define ANSWER_MS 500
 
 /* ---- listening */
 
-static bool answered(const char *path)
+bool pp_socket_answered(const char *path)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct pollfd p = { .fd = sock, .events = POLLIN };
+	struct pp_request r;
+	char byte;
 	bool yes;
 
+	if (sock < 0)
+		return false;
 	memcpy(addr.sun_path, path, strlen(path) + 1);
-	yes = sock >= 0 && (!connect(sock, (struct sockaddr *)&addr, sizeof(addr)) || errno == EAGAIN);
-	if (sock >= 0)
-		close(sock);
+	pp_request_init(&r, PP_MSG_STATUS);
+	/* a connection alone proves nothing: the socket of a killed daemon accepts until its memory is torn down */
+	yes = !connect(sock, (struct sockaddr *)&addr, sizeof(addr)) && !pp_proto_send(sock, &r, sizeof(r), NULL, 0, NULL, 0) &&
+		poll(&p, 1, ANSWER_MS) == 1 && recv(sock, &byte, 1, MSG_DONTWAIT) == 1;
+	close(sock);
 	return yes;
 }
 
@@ -41,7 +50,7 @@ int pp_socket_listen(struct pp_daemon *d)
 
 	if (rc)
 		return rc;
-	if (answered(path))
+	if (pp_socket_answered(path))
 		return pp_detail(-EADDRINUSE, "another ppdbd answers at %s: stop it, or choose another name or --socket", path);
 	if (unlink(path) && errno != ENOENT)
 		return pp_detail(-errno, "cannot remove the old socket %s: %s", path, strerror(errno));

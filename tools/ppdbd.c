@@ -15,7 +15,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 
-#define LOCK_WAIT_MS 5000
+#define LOCK_WAIT_MS 3000
 #define TURN_MS 500
 
 int pp_event_add(struct pp_daemon *d, int fd, enum pp_event_kind kind, uint64_t value)
@@ -38,6 +38,10 @@ static int lock_all(struct pp_daemon *d)
 		rc = pp_detail(-errno, "the data directory %s is not writable: %s", d->set.data_dir, strerror(errno));
 	if (rc)
 		return rc;
+	/* ask first: waiting for the lock is for what a killed daemon leaves */
+	if (pp_socket_answered(d->set.socket))
+		return pp_detail(-EADDRINUSE, "another ppdbd answers at %s: stop it, or choose another name or --socket",
+			d->set.socket);
 	if ((size_t)snprintf(path, sizeof(path), "%s/LOCK", d->set.data_dir) >= sizeof(path))
 		return pp_detail(-ENAMETOOLONG, "the path %s is too long", d->set.data_dir);
 	rc = pp_store_lock(path, LOCK_WAIT_MS, &d->data_lock);
