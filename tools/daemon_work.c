@@ -29,13 +29,13 @@ static bool stopping(struct pp_work *w)
 	return pp_load_acq(&w->stop);
 }
 
-/* Sleeps, but not longer than until pp_work_stop or a wanted checkpoint. */
-static void nap(struct pp_work *w, uint64_t ns)
+/* Sleeps, but not longer than until pp_work_stop, and for the scribe a wanted checkpoint. */
+static void nap(struct pp_work *w, uint64_t ns, bool scribe)
 {
 	struct timespec until = pp_timespec(pp_deadline_ns(ns));
 
 	pthread_mutex_lock(&w->nap_lock);
-	if (!stopping(w) && !pp_load_acq(&w->checkpoint_wanted))
+	if (!stopping(w) && !(scribe && pp_load_acq(&w->checkpoint_wanted)))
 		pthread_cond_timedwait(&w->nap, &w->nap_lock, &until);
 	pthread_mutex_unlock(&w->nap_lock);
 }
@@ -75,7 +75,7 @@ static void *house_main(void *arg)
 			pp_log("housekeeping: %s (%s)", pp_detail_get(), pp_error_name(rc));
 		last = rc < 0 ? rc : last;
 		if (rc <= 0)
-			nap(w, rc < 0 || !pp_keeper_busy(w->keeper) ? w->house_ns : BUSY_NAP_NS);
+			nap(w, rc < 0 || !pp_keeper_busy(w->keeper) ? w->house_ns : BUSY_NAP_NS, false);
 	}
 	return NULL;
 }
@@ -95,10 +95,10 @@ static void *scribe_main(void *arg)
 
 			if (rc && !stopping(w)) {
 				pp_log("checkpoint: %s (%s)", pp_detail_get(), pp_error_name(rc));
-				nap(w, FAILED_NAP_NS);
+				nap(w, FAILED_NAP_NS, true);
 			}
 		} else {
-			nap(w, SCRIBE_NAP_NS);
+			nap(w, SCRIBE_NAP_NS, true);
 		}
 	}
 	return NULL;
@@ -154,7 +154,7 @@ static void log_failed(struct pp_work *w, int rc)
 		pp_store_rel(&w->log_error, (uint32_t)-rc);
 		tell_main(w);
 	}
-	nap(w, FAILED_NAP_NS);
+	nap(w, FAILED_NAP_NS, false);
 }
 
 static void *step_main(void *arg)
