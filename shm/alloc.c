@@ -388,7 +388,7 @@ bool pp_hint_live(struct pp_thread *t, pp_ref ref, uint64_t gen, uint64_t gen_ma
 	word = pp_load_acq(&r->pages[page].word);
 	if (!begins_block(&r->pages[page], word, ref - sizeof(struct pp_block) - pp_page_ref(r, page)))
 		return false;
-	/* [alloc.hint:word] pairs [alloc.live:word] and [alloc.alloc:word] */
+	/* [alloc.hint:word] pairs [alloc.live:word], [alloc.alloc:word] and [sweep.page:free] */
 	word = pp_load_acq(&pp_block_at(r, ref)->word);
 	return pp_block_state(word) == PP_BLOCK_LIVE && pp_block_kind(word) == kind &&
 	       (pp_block_gen(word) & gen_mask) == (gen & gen_mask);

@@ -49,7 +49,7 @@ static inline pp_ref pp_payload_of(const struct pp_region *r, const struct pp_bl
 
 static inline uint64_t pp_pages_committed(const struct pp_region *r)
 {
-	/* [page.count:committed] pairs [region.grow:committed]: table and memory of the segments below it */
+	/* acquire: table and memory of the segments below it, as pp_region_grow left them before its CAS */
 	return pp_load_acq(&r->globals->committed_segments) * PP_PAGES_PER_SEGMENT;
 }
 

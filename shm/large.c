@@ -48,7 +48,7 @@ static void name_run(struct pp_thread *t, uint64_t first, uint64_t pages)
 	}
 	pp_store_rel(&s->large_first, 0);
 	pp_store_rel(&s->large_pages, pages);
-	/* [large.claim:first] pairs [reap.slot:large]: stored before any page's word can name us */
+	/* [large.claim:first] pairs [large.reap:first]: stored before any page's word can name us */
 	pp_store_rel(&s->large_first, first + 1);
 }
 
@@ -260,8 +260,9 @@ void pp_large_reap(struct pp_thread *t, unsigned slot)
 {
 	struct pp_region *r = t->region;
 	struct pp_slot *s = &r->slots[slot];
-	uint64_t first = pp_load_acq(&s->large_first), pages = pp_load_acq(&s->large_pages), word; /* [reap.slot:large] */
+	uint64_t first = pp_load_acq(&s->large_first), pages = pp_load_acq(&s->large_pages), word;
 
+	/* [large.reap:first] pairs [large.claim:first] */
 	if (!first || first > pp_pages_committed(r))
 		return;
 	first--;

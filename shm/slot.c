@@ -5,9 +5,10 @@
  * ring is drained and durable). The generation in the owner word grows at each claim, so that no CAS meets an older life.
  *
  * Opening the ring (tests/model/claim.pml). The tail of a FREE slot has epoch PP_TAIL_FREE, later than any epoch, so it counts as
- * closed. The claimant stores CLAIMED, fences, reads E, opens the tail at E. The daemon bumps E, fences, reads owners. Either it sees
- * CLAIMED and closes the ring itself, FREE tail or not, so that the claimant's CAS fails and the ring stands open at the new E; or
- * the claimant reads the new E. No ring is ever open at an epoch that was closed without it.
+ * closed. The claimant stores CLAIMED, fences, reads E, opens the tail at E, and reads E again until it stood still. The daemon bumps
+ * E, fences, reads owners and tails. If it finds the tail open it closes it (a CLAIMED slot's FREE tail it may close as well: the
+ * claimant's CAS fails and finds it open). If not, the claimant's CAS comes after its look, so the read of E that follows sees
+ * the bump. Nothing is published before that: no entry gets a tag that was closed without it.
  *
  * Notes: `ref` is stored last, and cleared first, so that a reaper never pairs one note's block with another's `what`. A killed
  * process leaves a prefix of its stores in program order; release keeps the compiler to that order.
@@ -75,15 +76,16 @@ static void reset(struct pp_slot *s, unsigned node)
 
 static void open_tail(struct pp_region *r, struct pp_slot *s)
 {
-	uint64_t tail = pp_load_acq(&s->tail);
+	uint64_t tail = pp_load_acq(&s->tail), epoch;
 
-	/* [slot.claim:fence] pairs [slot.close:fence]: the daemon sees CLAIMED, or this sees the E that it bumped */
+	/* [slot.claim:open] pairs [settle.close:bump]: the daemon sees CLAIMED or the open tail, or this sees the E that it bumped */
 	pp_fence_seq();
-	while (pp_tail_epoch(tail) == PP_TAIL_FREE) {
-		uint64_t epoch = pp_load_seq(&r->globals->open_epoch);
-
-		if (pp_cas_seq(&s->tail, &tail, PP_TAIL(epoch, pp_tail_index(tail))))
+	for (;;) {
+		epoch = pp_load_seq(&r->globals->open_epoch);
+		if (pp_tail_epoch(tail) != PP_TAIL_FREE && pp_tail_epoch(tail) >= epoch)
 			return;
+		if (pp_cas_seq(&s->tail, &tail, PP_TAIL(epoch, pp_tail_index(tail))))
+			tail = pp_load_seq(&s->tail);
 	}
 }
 
@@ -139,7 +141,7 @@ static void set_state(struct pp_slot *s, enum pp_slot_state state)
 {
 	uint64_t owner = pp_load_acq(&s->owner);
 
-	/* [slot.leave:owner] pairs [slot.free:owner]: the daemon sees the pages given back and the interval idle */
+	/* [slot.leave:owner] pairs [slot.free:leaving]: the daemon sees the pages given back and the interval idle */
 	pp_cas_seq(&s->owner, &owner, PP_SLOT_OWNER(state, pp_slot_proc(owner), pp_slot_gen(owner)));
 }
 
@@ -173,6 +175,7 @@ static void fold_counters(struct pp_counters *from, struct pp_counters *sum)
 void pp_slot_free(struct pp_region *r, unsigned slot, struct pp_counters *sum)
 {
 	struct pp_slot *s = &r->slots[slot];
+	/* [slot.free:leaving] pairs [slot.leave:owner] */
 	uint64_t owner = pp_load_acq(&s->owner), tail = pp_load_acq(&s->tail);
 
 	if (pp_slot_state(owner) != PP_SLOT_LEAVING)
