@@ -60,19 +60,45 @@ static void show_progress(struct pp_load *l)
 	fputs("\033[K", stderr);
 }
 
+static void note_latencies(const struct pp_load *l, const struct pp_hist *put, const struct pp_hist *sync)
+{
+	char a[PP_TEXT_NUMBER], b[PP_TEXT_NUMBER], c[PP_TEXT_NUMBER], d[PP_TEXT_NUMBER];
+
+	if (put->total)
+		pp_cmd_note(l->c, "put until visible p50 %s, p99 %s; sync of a chunk p50 %s, p99 %s",
+			pp_text_seconds(a, (double)pp_hist_percentile_ns(put, 0.5) / 1e9),
+			pp_text_seconds(b, (double)pp_hist_percentile_ns(put, 0.99) / 1e9),
+			pp_text_seconds(c, (double)pp_hist_percentile_ns(sync, 0.5) / 1e9),
+			pp_text_seconds(d, (double)pp_hist_percentile_ns(sync, 0.99) / 1e9));
+}
+
+static void json_latencies(struct pp_json *j, const struct pp_hist *put, const struct pp_hist *sync)
+{
+	pp_json_u64(j, "put_p50_ns", pp_hist_percentile_ns(put, 0.5));
+	pp_json_u64(j, "put_p99_ns", pp_hist_percentile_ns(put, 0.99));
+	pp_json_u64(j, "sync_p50_ns", pp_hist_percentile_ns(sync, 0.5));
+	pp_json_u64(j, "sync_p99_ns", pp_hist_percentile_ns(sync, 0.99));
+}
+
 static void summary(const struct pp_load *l, int code)
 {
 	char bytes[PP_TEXT_NUMBER], rate[PP_TEXT_NUMBER], time[PP_TEXT_NUMBER];
 	double seconds = pp_cmd_now() - l->began;
 	struct sums s = add_up(l);
 	struct pp_json j = {.out = stdout};
+	struct pp_hist put = {0}, sync = {0};
 
+	for (unsigned i = 0; i < l->procs; i++) {
+		pp_hist_merge(&put, l->shared->worker[i].put);
+		pp_hist_merge(&sync, l->shared->worker[i].sync);
+	}
 	if (l->terminal)
 		fputs("\r\033[K", stderr);
 	pp_cmd_note(l->c, "%" PRIu64 " records, %s, in %s, %s/s; %" PRIu64 " of them durable%s", s.records,
 		pp_text_bytes(bytes, (double)s.bytes), pp_text_seconds(time, seconds),
 		pp_text_count(rate, (double)s.records / (seconds > 0 ? seconds : 1)), s.durable,
 		s.bad ? ", bad lines left out" : code ? ", not finished" : "");
+	note_latencies(l, &put, &sync);
 	if (!l->c->json)
 		return;
 	pp_json_open(&j, NULL, '{');
@@ -81,6 +107,7 @@ static void summary(const struct pp_load *l, int code)
 	pp_json_u64(&j, "bad_lines", s.bad);
 	pp_json_u64(&j, "bytes", s.bytes);
 	pp_json_real(&j, "seconds", seconds);
+	json_latencies(&j, &put, &sync);
 	pp_json_bool(&j, "complete", !code);
 	pp_json_close(&j, '}');
 }

@@ -4,15 +4,16 @@
 #ifndef PP_TOOLS_CMD_LOAD_H
 #define PP_TOOLS_CMD_LOAD_H
 
-#include "shm/atomic.h"
+#include "shm/hist.h"
 #include "tools/cmd.h"
 
 #define PP_LOAD_PROCS_MAX 64
 
-/* One cache line a worker in memory that all processes of the load share: a worker writes, the parent reads (statistics). */
+/* One a worker, in memory that all processes of the load share: the worker writes, the parent reads (statistics). */
 struct pp_load_count {
 	_Alignas(PP_CACHE_LINE) pp_a64 bytes;
 	pp_a64 records, durable, bad;
+	pp_a32 put[PP_HIST_BUCKETS], sync[PP_HIST_BUCKETS]; /* latencies: until visible; of a chunk's sync */
 };
 
 struct pp_load_shared {

@@ -6,6 +6,7 @@
  * leaves what it stored so far; loading its part again is safe, the same key gets the same value.
  */
 #include "tools/cmd_load.h"
+#include "shm/clock.h"
 #include "tools/text_line.h"
 #include "tools/text_reader.h"
 
@@ -57,11 +58,14 @@ static int put(struct work *w, const struct pp_text_line *l)
 	ppdb_wopts o = {.size = sizeof(o), .flags = PPDB_ASYNC};
 	ppdb_slice key = {l->key, l->key_size}, value = {l->value, l->value_size};
 	ppdb_seq ticket = 0;
+	uint64_t began = pp_now_ns();
 	double end = 0;
 	int rc;
 
 	for (;;) {
 		rc = ppdb_put(w->db, PPDB_TABLE_DEFAULT, key, value, &o, &ticket);
+		if (ticket)
+			pp_hist_record(w->count->put, pp_now_ns() - began);
 		if (!may_retry(rc, ticket))
 			return ticket ? 0 : rc;
 		if (end == 0)
@@ -74,6 +78,7 @@ static int put(struct work *w, const struct pp_text_line *l)
 
 static int sync_chunk(struct work *w)
 {
+	uint64_t began = pp_now_ns();
 	int rc;
 
 	if (!w->pending)
@@ -85,6 +90,7 @@ static int sync_chunk(struct work *w)
 			w->load->file, line_number(w, w->pending_line), line_number(w, w->reader.line));
 		return rc;
 	}
+	pp_hist_record(w->count->sync, pp_now_ns() - began);
 	pp_store_rlx(&w->count->durable, pp_load_rlx(&w->count->records)); /* stat */
 	w->pending = 0;
 	return 0;

@@ -21,7 +21,7 @@ for program in "$ppdb" "$PPDBD" "$build/tests/progs/demo_reader"; do
 done
 
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/ppdb-demo-XXXXXX") || exit 2
-daemon_pid= arena= reader_pids=()
+daemon_pid= arena= socket= reader_pids=()
 clean_up() {
 	local pid
 	trap '' INT TERM
@@ -29,7 +29,7 @@ clean_up() {
 		kill -9 "$pid" 2>/dev/null
 	done
 	[ -n "$daemon_pid" ] && kill -9 "$daemon_pid" 2>/dev/null
-	[ -n "$arena" ] && rm -f "$arena"
+	[ -n "$arena" ] && rm -f "$arena" "$arena.lock" "$socket"
 	rm -rf "$scratch"
 }
 trap clean_up EXIT
@@ -57,6 +57,7 @@ start_daemon() {
 	status=$(p status --json) || fail "no status"
 	daemon_pid=$(member pid "$status")
 	arena=$(member arena "$status")
+	socket=$(member socket "$status")
 	[ -n "$daemon_pid" ] && [ -n "$arena" ] || fail "status says neither pid nor arena: $status"
 }
 
@@ -135,7 +136,9 @@ for pid in "${load_pids[@]}"; do
 	wait "$pid" || fail "a loader ended with $?"
 done
 seconds=$(since "$began")
+latencies=$(sed -n 's/^ppdb load: put until/put until/p' "$scratch/messages" | tail -n 1)
 say "loaded by $loaders processes in $seconds s: $(rate "$records" "$seconds") records/s, every 256 of a loader made durable"
+say "  one loader: $latencies"
 verify "after the load"
 
 # --- daemon killed: with and without the shared memory ---

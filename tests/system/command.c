@@ -71,12 +71,14 @@ static void setup(void)
 
 static void teardown(void)
 {
-	char arena[512];
+	char arena[600];
 
 	/* Where the arena is does not depend on a daemon. */
 	sh("$P status --json");
 	if (pp_json_find(out, "arena", arena, sizeof(arena))) {
 		sh("$P stop");
+		unlink(arena);
+		strcat(arena, ".lock");
 		unlink(arena);
 	}
 	snprintf(out, sizeof(out), "rm -rf '%s'", dir);
