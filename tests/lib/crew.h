@@ -1,0 +1,90 @@
+/*
+ * crew.h - client processes that work on one store while a test kills or stops them, or the daemon.
+ *
+ *   HEAD      writes (generation, n) to "chain/0", n rising, now and then durably
+ *   FOLLOWER  reads "chain/i-1" and writes what it read to "chain/i": a dependent write
+ *   SEQUENCE  writes "seq/i/generation/n" for n = 1, 2, ... and deletes the one SEQ_KEPT behind
+ *   CHURN     everything on few overlapping keys: put of all sizes, delete, cas, add, get, scans; checks each value that it reads
+ *   JUDGE     takes snapshots and looks whether the chain and the sequences are prefixes there
+ *
+ * Each member notes in shared memory what it began, what returned and what is durable, so the test knows what a store must hold after
+ * it killed somebody. A member that finds something wrong fails the test (test_require).
+ *
+ * `generation` counts cold starts. A write of a client that is under way during one may arrive in the new arena although what it
+ * depends on was lost with the old one; therefore only values of the current generation are compared, and members use a new
+ * generation only when a durable write of theirs has succeeded in the new arena.
+ */
+#ifndef TESTS_LIB_CREW_H
+#define TESTS_LIB_CREW_H
+
+#include "tests/lib/store.h"
+
+#include <stdatomic.h>
+
+#define CREW_MAX 24
+#define CREW_COUNTERS 4
+#define CREW_STUCK_NS UINT64_C(20000000000)
+#define SEQ_KEPT 50
+
+enum crew_job { CREW_HEAD, CREW_FOLLOWER, CREW_SEQUENCE, CREW_CHURN, CREW_JUDGE };
+
+struct crew_member {
+	pid_t pid;                           /* 0 = nobody */
+	enum crew_job job;
+	unsigned index, number;              /* place in the crew; FOLLOWER: link of the chain, SEQUENCE: which one */
+	uint64_t stream;                     /* of random numbers */
+	bool stopped;
+	uint64_t resumed_ns;
+	char op[96];                         /* what it does */
+	_Atomic uint64_t op_began_ns;        /* 0 = between two operations */
+	_Atomic uint64_t ops;                /* finished */
+	_Atomic uint64_t generation;         /* in use */
+	_Atomic uint64_t begun, done, durable; /* HEAD, SEQUENCE, and CHURN's own key: numbers of this generation */
+	_Atomic uint64_t add_begun[CREW_COUNTERS], add_done[CREW_COUNTERS];
+};
+
+struct crew {
+	struct test_store *store;
+	bool tolerant;                       /* the daemon may die: its absence is no failure */
+	bool big;                            /* CHURN: values of up to some MiB too */
+	_Atomic uint64_t generation;
+	_Atomic uint32_t quit;
+	uint64_t hired;
+	uint64_t add_low[CREW_COUNTERS], add_high[CREW_COUNTERS]; /* of members that are gone */
+	struct crew_member member[CREW_MAX];
+};
+
+struct crew *crew_new(struct test_store *s);
+struct crew_member *crew_hire(struct crew *c, unsigned index, enum crew_job job, unsigned number);
+/* HEAD, two FOLLOWERs, JUDGE, two SEQUENCEs and `churn` CHURNs, in this order from place 0. */
+void crew_hire_all(struct crew *c, unsigned churn);
+/* SIGKILL; what it had begun is added to add_low and add_high. */
+void crew_kill(struct crew *c, unsigned index);
+/* Asks all to end and waits for them. */
+void crew_dismiss(struct crew *c);
+/* SIGSTOPs all and waits until they stand; lets them go on. */
+void crew_stop(struct crew *c);
+void crew_continue(struct crew *c);
+/* Fails when an operation takes too long, and says which. Also collects members that failed. */
+void crew_watch(struct crew *c);
+/* Waits until each has finished `ops` more operations, and chain and sequences have reached the current generation. */
+void crew_progress(struct crew *c, uint64_t ops);
+
+/*
+ * What the store holds right after a restart, all members standing still: chain and sequences are prefixes and hold all that was
+ * durable, or with `all` (warm) everything that ever returned.
+ */
+void crew_judge_recovered(struct crew *c, ppdb *db, bool all);
+/* Counters hold what was added, give or take what killed members had begun. No cold start in between. */
+void crew_judge_counters(struct crew *c, ppdb *db);
+/* The number in a CHURN member's own key lies between what returned and what was begun. */
+void crew_judge_own(struct crew *c, ppdb *db, unsigned index);
+
+/* A quiet store: check without problem, nothing private, limbo small, and no slot or process record but the daemon's and ours. Waits some seconds
+ * for it. `db` must be a read-write handle of this process. */
+struct crew_memory {
+	uint64_t keys, live, limbo, committed;
+};
+struct crew_memory crew_settled(ppdb *db, unsigned processes, unsigned slots);
+
+#endif

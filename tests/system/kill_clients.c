@@ -1,0 +1,111 @@
+/*
+ * kill_clients.c - clients die by SIGKILL at random moments: the others never wait, no write is there by half, and when all is quiet every
+ * byte, slot and process record is accounted for.
+ */
+#include "client/ppdb.h"
+#include "tests/lib/crew.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define VICTIMS 5
+#define SURVIVORS 2
+
+TestSuite(kill_clients, .fini = test_stores_end, .timeout = 1200);
+
+static struct test_store s;
+
+/* The daemon holds three slots and a record; we hold one of each. */
+#define OWN_SLOTS 4
+#define OWN_PROCESSES 2
+
+static void one_death(struct crew *c, ppdb *db, struct test_random *r)
+{
+	unsigned victim = (unsigned)test_below(r, VICTIMS);
+
+	usleep((useconds_t)test_below(r, test_chance(r, 20) ? 12000 : 4000));
+	crew_kill(c, victim);
+	crew_judge_own(c, db, victim);
+	crew_hire(c, victim, CREW_CHURN, 0);
+}
+
+/* All keys go, and with them the memory. */
+static void remove_all(ppdb *db)
+{
+	ppdb_wopts async = {.size = sizeof(async), .flags = PPDB_ASYNC};
+	ppdb_view *v;
+	ppdb_iter *it;
+	ppdb_item item;
+	char key[64];
+
+	test_ok(ppdb_view_begin(db, PPDB_VIEW_SNAPSHOT, &v));
+	test_ok(ppdb_iter_open(v, 0, NULL, &it));
+	while (!ppdb_iter_next(it, &item)) {
+		memcpy(key, item.key.data, item.key.size);
+		test_ok(ppdb_del(db, 0, (ppdb_slice){key, item.key.size}, &async, NULL));
+	}
+	ppdb_iter_close(it);
+	ppdb_view_end(v);
+	test_ok(ppdb_sync(db, -1));
+}
+
+static void storm(const char *options, unsigned batches, unsigned deaths)
+{
+	struct crew_memory before, after;
+	struct test_random r;
+	struct crew *c;
+	ppdb *db;
+
+	test_begin(600);
+	r = test_random(test_seed(), 1);
+	test_store_start(&s, options);
+	db = test_store_attach(&s, 0);
+	test_ok(ppdb_put(db, 0, PPDB_S("k"), PPDB_S("v"), NULL, NULL));
+	before = crew_settled(db, OWN_PROCESSES, OWN_SLOTS);
+	c = crew_new(&s);
+	c->big = true;
+	for (unsigned batch = 0; batch < batches; batch++) {
+		c->generation++; /* the chain begins anew */
+		for (unsigned i = 0; i < VICTIMS + SURVIVORS; i++)
+			crew_hire(c, i, CREW_CHURN, 0);
+		crew_hire(c, VICTIMS + SURVIVORS, CREW_HEAD, 0);
+		crew_hire(c, VICTIMS + SURVIVORS + 1, CREW_FOLLOWER, 1);
+		crew_hire(c, VICTIMS + SURVIVORS + 2, CREW_FOLLOWER, 2);
+		crew_hire(c, VICTIMS + SURVIVORS + 3, CREW_JUDGE, 0);
+		for (unsigned i = 0; i < deaths; i++) {
+			test_say("batch %u, death %u", batch, i);
+			one_death(c, db, &r);
+			crew_watch(c);
+		}
+		crew_progress(c, 3);
+		for (unsigned i = 0; i < VICTIMS; i++)
+			crew_kill(c, i);
+		crew_dismiss(c);
+		after = crew_settled(db, OWN_PROCESSES + 1, OWN_SLOTS + 1);
+		crew_judge_counters(c, db);
+		test_store_check(&s, true);
+	}
+	remove_all(db);
+	for (unsigned i = 0; i < 200; i++) {
+		after = crew_settled(db, OWN_PROCESSES, OWN_SLOTS + 1);
+		if (after.keys == 0 && after.live <= before.live + (1u << 20))
+			break;
+		usleep(50000);
+	}
+	test_require(after.keys == 0, "%llu keys are left of none", (unsigned long long)after.keys);
+	test_require(after.live <= before.live + (1u << 20), "%llu bytes live, %llu at the beginning", (unsigned long long)after.live,
+		(unsigned long long)before.live);
+	test_ok(ppdb_detach(db));
+	test_store_stop(&s);
+}
+
+Test(kill_clients, lockfree)
+{
+	storm("--shards 4 --memory 512M --wal-segment 16M --checkpoint-bytes 64M", 2, (unsigned)test_scale(600));
+}
+
+Test(kill_clients, mutex_and_hash)
+{
+	storm("--shards 8 --strategy hash --sync mutex --memory 512M --wal-segment 16M", 2, (unsigned)test_scale(400));
+}
