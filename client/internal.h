@@ -43,7 +43,7 @@ struct pp_mapping {
 	struct pp_control *control;    /* read-only: own slots */
 	uint64_t control_bytes;
 	int control_fd;
-	uint32_t proc;                 /* record in region.procs; changes under ppdb.lock only */
+	pp_a32 proc;                   /* record in region.procs; changes under ppdb.lock only */
 	uint64_t generation;
 	uint64_t incarnation;
 	dev_t dev;
@@ -80,7 +80,7 @@ struct ppdb {
 	enum pp_link_state link;
 	uint64_t asked_ns, retry_ns;
 	pp_a64 down_since_ns;          /* 0 = a daemon is there */
-	char sentence[216];            /* why the last daemon refused */
+	char sentence[216];            /* why the last daemon refused; under lock */
 	char name[108], client_name[32];
 	uint32_t timeout_ms, flags;
 	struct pp_lost lost[16];

@@ -120,7 +120,7 @@ static int ask(struct ppdb *db)
 	r.layout_hash = pp_layout_hash_engine();
 	memcpy(r.client_name, db->client_name, sizeof(r.client_name));
 	if (m) {
-		r.proc = m->proc;
+		r.proc = pp_load_rlx(&m->proc); /* owner: ppdb.lock */
 		r.generation = m->generation;
 	}
 	rc = pp_proto_send(sock, &r, sizeof(r), NULL, 0, fds ? &m->control_fd : NULL, (unsigned)fds);
@@ -200,7 +200,7 @@ static int accept_reply(struct ppdb *db, const struct pp_reply *r, const int *fd
 		return pp_detail(-EBADMSG, "ppdbd's answer came without the arena");
 	if (fds[1] < 0 && same_arena(db, fds[0])) {
 		m = pp_load_rlx(&db->map); /* owner: ppdb.lock */
-		m->proc = r->proc;
+		pp_store_rlx(&m->proc, r->proc); /* owner: ppdb.lock */
 		m->generation = r->generation;
 		m->incarnation = r->incarnation;
 		return 0;
@@ -208,7 +208,7 @@ static int accept_reply(struct ppdb *db, const struct pp_reply *r, const int *fd
 	rc = pp_mapping_new(fds[0], fds[1], r->control_slots, db->readonly, db->populate, &m);
 	if (rc)
 		return rc;
-	m->proc = r->proc;
+	pp_store_rlx(&m->proc, r->proc); /* owner: not shared yet */
 	m->generation = r->generation;
 	m->incarnation = r->incarnation;
 	adopt(db, m);

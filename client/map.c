@@ -87,8 +87,9 @@ void pp_mapping_put(struct pp_mapping *m)
 
 bool pp_mapping_evicted(const struct pp_mapping *m)
 {
-	if (m->proc >= m->region.header->procs)
+	uint32_t proc = pp_load_rlx(&m->proc); /* hint: a reconnect that changes it brings a new record, not evicted */
+
+	if (proc >= m->region.header->procs)
 		return false;
-	/* recheck: the caller looks again after it used what it read */
-	return pp_load_acq(&m->region.procs[m->proc].flags) & PP_PROC_EVICTED;
+	return pp_load_acq(&m->region.procs[proc].flags) & PP_PROC_EVICTED;
 }

@@ -183,7 +183,7 @@ int pp_session_move(struct pp_session *s)
 		return 0;
 	}
 	pp_mapping_get(m);
-	proc = m->proc;
+	proc = pp_load_rlx(&m->proc); /* owner: ppdb.lock */
 	pthread_mutex_unlock(&s->db->lock);
 	drop_slot(s, true);
 	rc = claim(s, m, proc);

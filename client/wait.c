@@ -16,15 +16,19 @@
 
 static int too_late(struct ppdb *db, bool limited)
 {
+	char said[sizeof(db->sentence)];
 	uint64_t down_ns;
 
 	if (!pp_link_down(db, &down_ns))
 		return limited ? pp_detail(PPDB_TIMEOUT, "not durable within the time-out") : 0;
 	if (!limited && down_ns < PP_GONE_LIMIT_NS)
 		return 0;
+	pthread_mutex_lock(&db->lock);
+	memcpy(said, db->sentence, sizeof(said));
+	pthread_mutex_unlock(&db->lock);
 	return pp_detail(PPDB_DAEMON_GONE, "ppdbd has been gone for %llu ms; the write is kept in memory and becomes durable "
-		"when a ppdbd adopts the arena%s%s", (unsigned long long)(down_ns / PP_NS_PER_MS), db->sentence[0] ?
-		"; the last one said: " : "", db->sentence);
+		"when a ppdbd adopts the arena%s%s", (unsigned long long)(down_ns / PP_NS_PER_MS), said[0] ?
+		"; the last one said: " : "", said);
 }
 
 /* After a slice without success: the next daemon, the next arena, or the end of patience. */
