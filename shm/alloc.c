@@ -302,6 +302,14 @@ void pp_alloc_live(struct pp_thread *t, pp_ref ref, uint64_t gen)
 			return;
 }
 
+/* Are `count` bits set? Without a function call where the machine has no such instruction. */
+static inline bool at_least(uint64_t bits, unsigned count)
+{
+	while (--count && bits)
+		bits &= bits - 1;
+	return bits;
+}
+
 void pp_limbo_add(struct pp_region *r, pp_ref ref)
 {
 	uint64_t page = pp_page_index(r, ref), bit, old;
@@ -325,13 +333,9 @@ void pp_limbo_add(struct pp_region *r, pp_ref ref)
 		;
 	PP_FAULT_POINT("alloc.retire.limbo");
 	word = pp_load_seq(&p->word); /* see page.c: after the bit */
-	if (!pp_page_owner(word)) {
-		unsigned worth = pp_classes[klass].worth < 8 ? pp_classes[klass].worth : 8;
-
-		/* one word's share of a page that is worth a visit; the keeper lists the others */
-		if ((unsigned)__builtin_popcountll(old | bit) >= worth)
-			pp_row_set(r, klass, page);
-	}
+	/* one word's share of a page that is worth a visit; the keeper lists the others */
+	if (!pp_page_owner(word) && at_least(old | bit, pp_classes[klass].worth < 8 ? pp_classes[klass].worth : 8))
+		pp_row_set(r, klass, page);
 }
 
 bool pp_retire(struct pp_thread *t, pp_ref ref, uint64_t gen)
