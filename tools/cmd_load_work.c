@@ -88,6 +88,7 @@ static int sync_chunk(struct work *w)
 		rc = pp_cmd_fail(w->load->c, rc, "sync");
 		pp_cmd_note(w->load->c, "%s: lines from %" PRIu64 " to %" PRIu64 " are not known to be durable; load them again",
 			w->load->file, line_number(w, w->pending_line), line_number(w, w->reader.line));
+		w->pending = 0; /* said once is enough */
 		return rc;
 	}
 	pp_hist_record(w->count->sync, pp_now_ns() - began);
