@@ -207,3 +207,116 @@ Test(restart, clean_stop)
 	}
 	ok(ppdb_detach(db));
 }
+
+/* ---- many threads of one process through restarts of both kinds: what was acknowledged is there */
+
+#define WRITERS 3
+
+static pp_a32 stop;
+static unsigned acked[WRITERS];
+static int bad[WRITERS + 2];
+
+static int key_of(char *key, size_t cap, unsigned writer, unsigned n)
+{
+	return snprintf(key, cap, "t%u-%u", writer, n);
+}
+
+static bool expected(int rc)
+{
+	return rc == 0 || rc == PPDB_DAEMON_GONE || rc == PPDB_LOST || rc == PPDB_TIMEOUT || rc == PPDB_OVERLOAD ||
+		rc == PPDB_EVICTED || rc == -ENOSPC;
+}
+
+static void *keep_writing(void *arg)
+{
+	unsigned w = (unsigned)(uintptr_t)arg;
+	char key[32];
+
+	while (!pp_load_acq(&stop)) {
+		int n = key_of(key, sizeof(key), w, acked[w]);
+		int rc = ppdb_put(db, 0, (ppdb_slice){ key, (size_t)n }, PPDB_S("v"), NULL, NULL);
+
+		if (!rc)
+			acked[w]++;
+		else if (!expected(rc))
+			bad[w] = rc;
+	}
+	return NULL;
+}
+
+static void *keep_viewing(void *arg)
+{
+	int *wrong = arg, rc;
+	ppdb_view *v;
+	ppdb_item item;
+
+	while (!pp_load_acq(&stop)) {
+		rc = ppdb_view_begin(db, PPDB_VIEW_LATEST, &v);
+		for (int i = 0; !rc && i < 100; i++) {
+			rc = ppdb_view_get(v, 0, PPDB_S("t0-0"), &item);
+			if (rc == PPDB_EVICTED)
+				rc = ppdb_view_refresh(v);
+			rc = rc == PPDB_NOTFOUND ? 0 : rc;
+		}
+		if (!expected(rc))
+			*wrong = rc;
+		ppdb_view_end(v);
+		v = NULL;
+	}
+	return NULL;
+}
+
+static void *keep_attaching(void *arg)
+{
+	int *wrong = arg, rc;
+	char buf[8];
+
+	while (!pp_load_acq(&stop)) {
+		ppdb *other;
+
+		rc = ppdb_attach(d.name, NULL, &other);
+		if (rc) {
+			usleep(1000);
+		} else {
+			rc = ppdb_get(other, 0, PPDB_S("t0-0"), buf, sizeof(buf), NULL);
+			rc = rc == PPDB_NOTFOUND ? 0 : rc;
+			ppdb_detach(other);
+		}
+		if (!expected(rc))
+			*wrong = rc;
+	}
+	return NULL;
+}
+
+Test(restart, threads)
+{
+	pthread_t t[WRITERS + 2];
+	char key[32];
+
+	for (unsigned i = 0; i < WRITERS; i++)
+		cr_assert_eq(pthread_create(&t[i], NULL, keep_writing, (void *)(uintptr_t)i), 0);
+	cr_assert_eq(pthread_create(&t[WRITERS], NULL, keep_viewing, &bad[WRITERS]), 0);
+	cr_assert_eq(pthread_create(&t[WRITERS + 1], NULL, keep_attaching, &bad[WRITERS + 1]), 0);
+	for (int round = 0; round < 6; round++) {
+		usleep(200000);
+		test_daemon_end(&d, round % 3 == 2 ? SIGTERM : SIGKILL);
+		if (round % 2)
+			test_daemon_forget(&d);
+		restart();
+	}
+	usleep(200000);
+	pp_store_rel(&stop, 1);
+	for (unsigned i = 0; i < WRITERS + 2; i++) {
+		pthread_join(t[i], NULL);
+		cr_expect_eq(bad[i], 0, "thread %u: %s", i, ppdb_errname(bad[i]));
+	}
+	for (unsigned w = 0; w < WRITERS; w++) {
+		cr_expect_gt(acked[w], 0u);
+		for (unsigned n = 0; n < acked[w]; n++) {
+			int size = key_of(key, sizeof(key), w, n);
+
+			has(db, (ppdb_slice){ key, (size_t)size }, "v");
+		}
+	}
+	ok(ppdb_detach(db));
+}
