@@ -69,9 +69,8 @@ int pp_cmd_fail(const struct pp_cmd *c, int rc, const char *what)
 	head(c);
 	if (what)
 		fprintf(stderr, "%s: ", what);
-	if (rc == PPDB_DAEMON_GONE)
-		fprintf(stderr, "ppdbd '%s' is not running; start it with 'ppdb%s start'%s%s%s\n", c->store,
-			pp_cmd_dash_n(c), *detail ? " (" : "", detail, *detail ? ")" : "");
+	if (rc == PPDB_DAEMON_GONE && !c->autostart)
+		fprintf(stderr, "ppdbd '%s' is not running; start it with 'ppdb%s start'\n", c->store, pp_cmd_dash_n(c));
 	else
 		fprintf(stderr, "%s\n", *detail ? detail : ppdb_strerror(rc));
 	if (rc == PPDB_DAEMON_GONE)
