@@ -1,5 +1,5 @@
 /*
- * house.c - the house thread: reclamation rounds, removal of dead keys, sweeps, reaping, segments.
+ * house.c - the house thread: reclamation rounds, removal of dead keys, sweeps, reaping.
  *
  * A reclamation round (design 8; tests/model/reclaim.pml), as a small state machine so that the thread never waits:
  *   scan      bump the era, barrier, read all intervals (shm/reclaim.h);
@@ -190,16 +190,16 @@ static void hints_step(struct pp_keeper *k)
 }
 
 /* Keeps log segments ready. Without disk space for one, writers get -ENOSPC once the spare one is all that is left. */
-static bool segments_step(struct pp_keeper *k)
+int pp_keeper_prepare(struct pp_keeper *k)
 {
 	int rc;
 
 	if (k->log_error)
-		return false;
+		return 0;
 	rc = pp_wal_prepare(k->wal);
 	if (rc == -ENOSPC && pp_wal_free_bytes(k->wal) <= pp_wal_segment_room(k->wal))
 		pp_store_rel(&((struct pp_engine *)k->region.engine)->wal_full, 1);
-	return rc > 0;
+	return rc;
 }
 
 int pp_keeper_house(struct pp_keeper *k)
@@ -217,7 +217,6 @@ int pp_keeper_house(struct pp_keeper *k)
 	more |= leaf_step(k);
 	more |= pp_alloc_sweep(&k->house, &k->house.safe, &k->sweep_cursor, SWEEP_PAGES) > 0;
 	hints_step(k);
-	more |= segments_step(k);
 	return more;
 }
 

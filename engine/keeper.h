@@ -2,7 +2,8 @@
  * keeper.h - the daemon's duties as bounded steps that a test can call in-process.
  *
  * ppdbd's step thread runs pp_keeper_step in a loop and sleeps in pp_keeper_sleep when a step found nothing to do. A second
- * thread runs pp_keeper_house (reclamation, sweeps, segment preparation), a third one checkpoints, so that no commit waits for them.
+ * thread runs pp_keeper_house (reclamation, sweeps), a third one checkpoints, a fourth prepares log segments: neither commits nor
+ * reclamation wait for files.
  */
 #ifndef PP_ENGINE_KEEPER_H
 #define PP_ENGINE_KEEPER_H
@@ -40,11 +41,15 @@ int pp_keeper_step(struct pp_keeper *);
 /* Sleeps until a client rings, a log write completes, or the time-out. */
 void pp_keeper_sleep(struct pp_keeper *, uint64_t timeout_ns);
 
-/* One bounded round of housekeeping: reclamation round, sweep, removal of dead keys, merges, hint growth, segment preparation.
+/* One bounded round of housekeeping: reclamation round, sweep, removal of dead keys, merges, hint growth.
  * Called by one other thread. Returns > 0 if there is more to do at once. */
 int pp_keeper_house(struct pp_keeper *);
 /* True while something is written or waits for a round: the house thread should come back in a millisecond. */
 bool pp_keeper_busy(const struct pp_keeper *);
+
+/* Prepares log segments, by a thread of its own: zeros and syncs may take seconds on a busy disk, and what the dead held must not
+ * stay taken for so long. > 0: made one. */
+int pp_keeper_prepare(struct pp_keeper *);
 
 /* Checkpoints, by a third thread, so that neither commits nor reclamation wait for them: true when the log has grown enough. */
 bool pp_keeper_checkpoint_due(struct pp_keeper *);

@@ -5,6 +5,7 @@
  *   step thread    opens the store (recovery), then commits: pp_keeper_step / pp_keeper_sleep
  *   house thread   reclamation, sweeps: pp_keeper_house
  *   scribe thread  checkpoints: pp_keeper_checkpoint
+ *   maker thread   log segments: pp_keeper_prepare
  *
  * The main thread alone touches connections and watches. It talks to the workers through the words in struct pp_work.
  */
@@ -61,10 +62,10 @@ struct pp_work {
 	uint64_t house_ns;
 	bool pin;
 	int event;                     /* eventfd: phase or checkpoint_done changed */
-	pthread_t step, house, scribe;
+	pthread_t step, house, scribe, maker;
 	pthread_cond_t nap;
 	pthread_mutex_t nap_lock;
-	bool step_started, house_started, scribe_started;
+	bool step_started, house_started, scribe_started, maker_started;
 };
 
 int pp_work_start(struct pp_work *);      /* step thread; it starts the house thread when the store is open */

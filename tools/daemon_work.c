@@ -1,5 +1,6 @@
 /*
- * daemon_work.c - the threads that work: one opens the store and commits, one keeps house, one writes checkpoints.
+ * daemon_work.c - the threads that work: one opens the store and commits, one keeps house, one writes checkpoints, one
+ * makes log segments.
  *
  * The step thread owns pp_keeper_step, the house thread pp_keeper_house; pp_keeper_close runs when all are joined. Words in struct
  * pp_work and an eventfd tell the main thread what changed. On a machine with several nodes the step thread is pinned to the node
@@ -17,6 +18,7 @@
 #define STEP_SLEEP_NS (100 * PP_NS_PER_MS)
 #define FAILED_NAP_NS (50 * PP_NS_PER_MS)
 #define BUSY_NAP_NS PP_NS_PER_MS
+#define MAKER_NAP_NS (5 * PP_NS_PER_MS)
 #define SCRIBE_NAP_NS (100 * PP_NS_PER_MS)
 
 static void tell_main(struct pp_work *w)
@@ -80,6 +82,22 @@ static void *house_main(void *arg)
 	return NULL;
 }
 
+/* ---- maker */
+
+static void *maker_main(void *arg)
+{
+	struct pp_work *w = arg;
+
+	pthread_setname_np(pthread_self(), "ppdbd-maker");
+	while (!stopping(w)) {
+		int rc = pp_keeper_prepare(w->keeper);
+
+		if (rc <= 0)
+			nap(w, rc < 0 || !pp_keeper_busy(w->keeper) ? FAILED_NAP_NS : MAKER_NAP_NS, false);
+	}
+	return NULL;
+}
+
 /* ---- scribe */
 
 static void *scribe_main(void *arg)
@@ -131,6 +149,9 @@ static bool open_store(struct pp_work *w)
 		if (!rc)
 			rc = -pthread_create(&w->scribe, NULL, scribe_main, w);
 		w->scribe_started = w->house_started && !rc;
+		if (!rc)
+			rc = -pthread_create(&w->maker, NULL, maker_main, w);
+		w->maker_started = w->scribe_started && !rc;
 		if (rc)
 			pp_detail(rc, "no thread for housekeeping: %s", strerror(-rc));
 	}
@@ -216,7 +237,9 @@ void pp_work_stop(struct pp_work *w)
 		pthread_join(w->house, NULL);
 	if (w->scribe_started)
 		pthread_join(w->scribe, NULL);
-	w->step_started = w->house_started = w->scribe_started = false;
+	if (w->maker_started)
+		pthread_join(w->maker, NULL);
+	w->step_started = w->house_started = w->scribe_started = w->maker_started = false;
 }
 
 void pp_work_checkpoint(struct pp_work *w)
