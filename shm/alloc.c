@@ -10,8 +10,12 @@
  *
  * States change only so, and only the holder of the page takes a block out of RETIRED or FREE:
  *   FREE -> PRIVATE   owner of the page, plain store             PRIVATE -> LIVE     CAS, linker or helper
- *   LIVE -> RETIRED   CAS, one winner                            PRIVATE -> RETIRED  CAS, allocator or its reaper: never linked
+ *   LIVE -> RETIRED   CAS, one winner                            PRIVATE -> RETIRED  CAS, the same, or cancel, or the reaper
  *   RETIRED -> FREE   holder of the page, in a sweep (sweep.c)   PRIVATE -> FREE     owner of page and block, cancel
+ *
+ * The retire era is read after the header is RETIRED: a hint can lead a reader to a block that is unlinked but LIVE still, so an era
+ * read before would be too old for that reader (tests/model/reclaim.pml, mutant M_RETIRE_EARLY). Until it is stored, `retired` holds
+ * PP_PRIVATE_OF from the allocation: a sweep that meets that (the retirer died or cancelled) stores the era of its own time.
  *
  * A retirer sets the block's limbo bit after its header (pp_limbo_add); a sweeper takes the bit before it reads the header; so no
  * RETIRED block stays without a bit except by the retirer's death, and for that slot.moving names the block before its CAS.
@@ -343,23 +347,17 @@ bool pp_retire(struct pp_thread *t, pp_ref ref, uint64_t gen)
 	struct pp_block *b = pp_block_at(t->region, ref);
 	uint64_t word = pp_load_acq(&b->word);
 
-	for (;;) {
-		if (pp_block_gen(word) != (gen & PP_GEN_MASK) || pp_block_state(word) == PP_BLOCK_FREE ||
-		    pp_block_state(word) == PP_BLOCK_RETIRED)
+	/* [alloc.retire:moving] pairs [reap.slot:moving]: before the header, so a RETIRED block without a bit is found */
+	pp_store_rel(&t->slot->moving, ref);
+	do {
+		if (pp_block_gen(word) != (gen & PP_GEN_MASK) ||
+		    (pp_block_state(word) != PP_BLOCK_LIVE && pp_block_state(word) != PP_BLOCK_PRIVATE))
 			return false;
-		if (pp_block_state(word) == PP_BLOCK_PRIVATE) { /* `retired` says whose until it is LIVE */
-			pp_alloc_live(t, ref, gen);
-			word = pp_load_acq(&b->word);
-			continue;
-		}
-		/* [alloc.retire:moving] pairs [reap.slot:moving]: before the header, so a RETIRED block without a bit is found */
-		pp_store_rel(&t->slot->moving, ref);
-		/* the era after the unlinking CAS (both seq): no reader of the block entered later than it */
-		pp_store_rlx(&b->retired, pp_load_seq(&t->region->globals->era)); /* released by the CAS */
-		if (pp_cas_acqrel(&b->word, &word, pp_block_with(word, PP_BLOCK_RETIRED)))
-			break;
-	}
+	} while (!pp_cas_seq(&b->word, &word, pp_block_with(word, PP_BLOCK_RETIRED)));
 	PP_FAULT_POINT("alloc.retire.header");
+	/* the era after RETIRED, both seq: whoever found the block linked, or LIVE by a hint, entered no later than it */
+	pp_store_rlx(&b->retired, pp_load_seq(&t->region->globals->era)); /* owner: only the winner; released by the limbo bit */
+	PP_FAULT_POINT("alloc.retire.era");
 	pp_limbo_add(t->region, ref);
 	pp_stat_add(&t->slot->count.retires, 1);
 	return true;

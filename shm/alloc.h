@@ -44,9 +44,9 @@ void pp_alloc_cancel(struct pp_thread *t, pp_ref ref);
 /* PRIVATE -> LIVE after linking; by the linker or any helper, idempotent. `gen` guards against a block that was freed since. */
 void pp_alloc_live(struct pp_thread *t, pp_ref ref, uint64_t gen);
 
-/* LIVE (or PRIVATE: helped to LIVE first) -> RETIRED after unlinking. True for the one winner. Never allocates, never blocks. The
- * caller protects the block (is inside a read section from before the unlink on) and unlinked it by a sequentially consistent CAS
- * (on x86-64 any CAS): the era that is read here must not be older than the unlink. */
+/* LIVE (or PRIVATE, if its linker has not said so yet) -> RETIRED after unlinking. True for the one winner. Never allocates, never
+ * blocks. The caller protects the block: it is inside a read section from before the unlink on. The unlinking CAS should be
+ * sequentially consistent (on x86-64 each is). */
 bool pp_retire(struct pp_thread *t, pp_ref ref, uint64_t gen);
 
 static inline uint64_t pp_gen_of(const struct pp_region *r, pp_ref payload)

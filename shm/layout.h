@@ -55,9 +55,8 @@ typedef uint64_t pp_ref;
  *                                                              unlinking), RETIRED -> FREE (whoever holds the page,
  *                                                              generation + 1), and PRIVATE -> RETIRED for a block that was
  *                                                              never linked.
- * retired: PP_PRIVATE_OF(slot) from the allocation on (whose it is while PRIVATE); the retire era while RETIRED, written
- *          before the CAS LIVE -> RETIRED by the winner-to-be (every contender writes an era that is no newer than now and no
- *          older than the unlink, so any of their values is right). A RETIRED block that still says PP_PRIVATE_OF gets the era of
+ * retired: PP_PRIVATE_OF(slot) from the allocation on (whose it is while PRIVATE); then the retire era, which the winner of the
+ *          CAS to RETIRED reads AFTER it. A RETIRED block that still says PP_PRIVATE_OF is nobody's to free; it gets the era of
  *          the first sweep that sees it.
  */
 struct pp_block {
