@@ -89,6 +89,27 @@ void test_daemon_forget(struct test_daemon *d)
 	cr_assert_eq(unlink(p.arena), 0);
 }
 
+const char *test_daemon_log(struct test_daemon *d)
+{
+	static char text[4096];
+	char path[128];
+	size_t n = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/ppdbd.log", d->data);
+	f = fopen(path, "r");
+	if (f) {
+		if (!fseek(f, 0, SEEK_END) && ftell(f) > (long)sizeof(text) - 1)
+			fseek(f, 1 - (long)sizeof(text), SEEK_END);
+		else
+			rewind(f);
+		n = fread(text, 1, sizeof(text) - 1, f);
+		fclose(f);
+	}
+	text[n] = '\0';
+	return text;
+}
+
 void test_daemon_clear(struct test_daemon *d)
 {
 	struct pp_paths p;

@@ -22,6 +22,8 @@ pid_t test_daemon_pid(const struct test_daemon *);
 void test_daemon_end(struct test_daemon *, int signal);
 /* Removes the arena: the next start is a cold one. */
 void test_daemon_forget(struct test_daemon *);
+/* Last messages of the daemon; static storage. */
+const char *test_daemon_log(struct test_daemon *);
 /* Ends the daemon and removes everything. */
 void test_daemon_clear(struct test_daemon *);
 

@@ -24,7 +24,7 @@ static const ppdb_wopts async = { .size = sizeof(async), .flags = PPDB_ASYNC };
 
 static void restart(void)
 {
-	cr_assert_eq(test_daemon_start(&d, ""), 0, "ppdbd: %s", d.said);
+	cr_assert_eq(test_daemon_start(&d, ""), 0, "ppdbd: %s\n%s", d.said, test_daemon_log(&d));
 }
 
 static void start(void)
@@ -308,7 +308,7 @@ Test(restart, threads)
 	pp_store_rel(&stop, 1);
 	for (unsigned i = 0; i < WRITERS + 2; i++) {
 		pthread_join(t[i], NULL);
-		cr_expect_eq(bad[i], 0, "thread %u: %s", i, ppdb_errname(bad[i]));
+		cr_expect_eq(bad[i], 0, "thread %u: %s\n%s", i, ppdb_errname(bad[i]), test_daemon_log(&d));
 	}
 	for (unsigned w = 0; w < WRITERS; w++) {
 		cr_expect_gt(acked[w], 0u);
