@@ -251,7 +251,7 @@ Test(reclaim, a_stopped_reader_pins_only_what_overlaps)
 #define CELLS 64
 #define WORDS 12
 
-static pp_a64 *cells;
+static pp_a64 *cells, *hints; /* a hint outlives what it names */
 
 static void *swapper(void *arg)
 {
@@ -276,6 +276,9 @@ static void *swapper(void *arg)
 		old = pp_protect(&t, cell);
 		if (pp_cas_seq(cell, &old, fresh)) {
 			pp_alloc_live(&t, fresh, pp_gen_of(&region, fresh));
+			pp_store_rel(&hints[cell - cells], fresh | pp_gen_of(&region, fresh) << PP_REF_BITS);
+			if (arena_random(&seed) % 64 == 0)
+				sched_yield(); /* unlinked, LIVE still */
 			if (old)
 				pp_retire(&t, old, pp_gen_of(&region, old));
 		} else {
@@ -313,16 +316,48 @@ static void *looker(void *arg)
 	return NULL;
 }
 
+static void *hinter(void *arg)
+{
+	uint64_t seed = (uint64_t)(uintptr_t)arg;
+	struct pp_thread t;
+
+	if (pp_slot_claim(&region, 0, &t))
+		return NULL;
+	while (!pp_load_acq(&stop)) {
+		uint64_t hint, ref, gen;
+
+		pp_read_enter(&t);
+		hint = pp_load_acq(&hints[arena_random(&seed) % CELLS]);
+		ref = hint & PP_REF_MASK;
+		gen = hint >> PP_REF_BITS;
+		while (pp_era_moved(&t))
+			;
+		if (pp_hint_live(&t, ref, gen, PP_GEN_MASK, 1)) {
+			if (arena_random(&seed) % 64 == 0)
+				sched_yield();
+			for (unsigned i = 0; i < WORDS; i++)
+				if (pp_load_rlx((pp_a64 *)pp_at(&region, ref) + i) != ref)
+					pp_store_seq(&wrong, 3);
+			if (pp_gen_of(&region, ref) != gen)
+				pp_store_seq(&wrong, 4);
+		}
+		pp_read_leave(&t);
+	}
+	pp_slot_leave(&t);
+	return NULL;
+}
+
 Test(reclaim, no_reader_sees_freed_memory)
 {
 	uint64_t end = pp_deadline_ns(1000 * HELP_MS), cursor = 0, rounds = 0;
-	pthread_t id[5];
+	pthread_t id[6];
 	struct pp_account a;
 	unsigned linked = 0;
 
 	cells = region.engine;
-	for (unsigned i = 0; i < 5; i++)
-		cr_assert_eq(pthread_create(&id[i], NULL, i < 3 ? swapper : looker, (void *)(uintptr_t)(i + 77)), 0);
+	hints = cells + CELLS;
+	for (unsigned i = 0; i < 6; i++)
+		cr_assert_eq(pthread_create(&id[i], NULL, i < 3 ? swapper : i == 3 ? looker : hinter, (void *)(uintptr_t)(i + 77)), 0);
 	for (; pp_now_ns() < end && !pp_load_acq(&wrong); rounds++) {
 		arena_round(&region);
 		pp_safe_refresh(&region, &daemon_thread.safe);
@@ -331,7 +366,7 @@ Test(reclaim, no_reader_sees_freed_memory)
 			sched_yield();
 	}
 	pp_store_seq(&stop, 1);
-	for (unsigned i = 0; i < 5; i++)
+	for (unsigned i = 0; i < 6; i++)
 		pthread_join(id[i], NULL);
 	cr_assert_eq(pp_load_acq(&wrong), 0, "freed under a reader (%u)", pp_load_acq(&wrong));
 	arena_settle(&daemon_thread);
