@@ -149,15 +149,11 @@ int pp_iter_save(struct ppdb_iter *it)
 	return 0;
 }
 
-void pp_iter_renew(struct ppdb_iter *it, bool moved)
+void pp_iter_renew(struct ppdb_iter *it)
 {
 	struct ppdb_view *v = it->view;
 
 	it->opts.snapshot = v->snapshot;
-	if (!moved && !it->stale && v->held && v->snapshot == PP_LATEST) {
-		pp_cursor_renew(it->cursor);
-		return;
-	}
 	it->stale = true;
 	it->jump = it->at == PP_AT_ITEM;
 }

@@ -118,7 +118,6 @@ PPDB_API int ppdb_view_begin(ppdb *db, uint32_t flags, ppdb_view **out)
 
 PPDB_API int ppdb_view_refresh(ppdb_view *v)
 {
-	bool moved;
 	int rc;
 
 	if (forked(v))
@@ -130,12 +129,11 @@ PPDB_API int ppdb_view_refresh(ppdb_view *v)
 	}
 	let_go(v);
 	pp_session_tick(v->s);
-	moved = v->s->map != pp_load_acq(&v->db->map);
 	rc = pp_session_move(v->s);
 	if (!rc)
 		rc = hold(v);
 	for (struct ppdb_iter *i = v->iters; i; i = i->next)
-		pp_iter_renew(i, moved);
+		pp_iter_renew(i);
 	return rc;
 }
 

@@ -46,6 +46,6 @@ static inline void pp_view_leave(struct ppdb_view *v)
 
 /* Around a refresh: before it the position is copied while its key can still be read (-ENOMEM); after it the cursor looks again. */
 int pp_iter_save(struct ppdb_iter *);
-void pp_iter_renew(struct ppdb_iter *, bool moved);
+void pp_iter_renew(struct ppdb_iter *);
 
 #endif

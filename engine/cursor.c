@@ -9,6 +9,9 @@
  * With strategy hash there is one stream a list; they are merged by a loser tree (Knuth, TAOCP 3, 5.4.1), replayed for the stream
  * that moved. Changing direction positions all streams anew.
  *
+ * A LATEST cursor works inside one read section, as long as its view is held. A snapshot cursor reads a batch of items in each section
+ * and gives them one by one.
+ *
  * Cells of a block are brought near some entries ahead: their cache misses are what a scan waits for.
  *
  * Dies inside: nothing shared was written.
@@ -21,16 +24,21 @@
 #include <stdlib.h>
 
 #define AHEAD 12
+#define BATCH 64                       /* items a snapshot reads in one call */
 
 struct stream {
 	unsigned list;
-	bool loaded;                       /* block and at are valid in this read section */
-	struct pp_leafblock *block;
-	int at;
+	bool loaded;                       /* block, next, at and inside are valid */
+	bool inside;                       /* the whole block lies below the upper bound: its keys need not be compared */
 	bool done;
 	bool have;                         /* hit is the stream's current item */
+	int at;
+	struct pp_leafblock *block;
+	struct pp_leafblock *next;         /* going forward: the right neighbour's block, once it was brought near */
+	struct pp_hit *batch;              /* snapshot: what is visible in the leaf that was read last, in the cursor's direction */
+	unsigned batch_at, batch_count;
 	struct pp_hit hit;
-	struct pp_keybuf bound;            /* where to go on when the block is used up, or not valid any more */
+	struct pp_keybuf bound;            /* where to go on when the block is used up */
 };
 
 struct pp_cursor {
@@ -42,21 +50,67 @@ struct pp_cursor {
 	struct pp_keybuf lower, upper;     /* in index form; lower always, upper when has_upper (exclusive) */
 	unsigned streams;
 	unsigned *tree;                    /* loser tree: tree[0] = winner */
-	struct pp_keybuf current;          /* key of the item given last */
+	const void *current;               /* key of the item given last: where it stands in its cell */
+	uint32_t current_size;
+	struct pp_hit *batches;
 	struct stream stream[];
 };
 
 /* ---- one stream ------------------------------------------------------------------------------------------------- */
 
-static void fetch_cell(struct pp_thread *t, const struct stream *s, int at)
+static void fetch_entry(struct pp_thread *t, const struct pp_leafblock *b, int at)
 {
 	const char *cell;
 
-	if (at < 0 || at >= s->block->count)
+	if (at < 0 || at >= b->count)
 		return;
-	cell = pp_at(t->region, pp_block_refs(s->block)[at]);
+	cell = pp_at(t->region, pp_block_refs(b)[at]);
 	__builtin_prefetch(cell);
 	__builtin_prefetch(cell + 64);
+}
+
+static void fetch_cell(struct pp_thread *t, const struct stream *s, int at)
+{
+	fetch_entry(t, s->block, at);
+}
+
+/*
+ * The right neighbour's block, without a descent: its low key is this block's high key for ever, so while it is OPEN it is the
+ * leaf where that key belongs. NULL: sealed or gone, search for it.
+ */
+static struct pp_leafblock *right_block(struct pp_thread *t, const struct pp_leafblock *b)
+{
+	struct pp_leaf *leaf = pp_at(t->region, pp_link_ref(b->right));
+	uint64_t head = pp_protect(t, &leaf->head);
+
+	return pp_head_state(head) == PP_LEAF_OPEN ? pp_at(t->region, pp_head_ref(head)) : NULL;
+}
+
+/* Brings what comes AHEAD entries later near: the neighbour's leaf, its block, its entries, each when the one before it is there. */
+static void fetch_ahead(struct pp_cursor *c, struct stream *s)
+{
+	struct pp_leafblock *b = s->block;
+	int left = b->count - s->at;
+
+	if (left > AHEAD) {
+		fetch_cell(c->t, s, s->at + AHEAD);
+		if (left == 3 * AHEAD && b->right)
+			__builtin_prefetch(pp_at(c->t->region, pp_link_ref(b->right)));
+		if (left == 2 * AHEAD && b->right) {
+			s->next = right_block(c->t, b);
+			for (int i = 0; s->next && i < 18; i++)
+				__builtin_prefetch((const char *)s->next + 64 * i);
+		}
+	} else if (s->next) {
+		fetch_entry(c->t, s->next, AHEAD - left);
+	}
+}
+
+static bool block_inside(const struct pp_cursor *c, const struct pp_leafblock *b)
+{
+	if (!c->has_upper)
+		return true;
+	return b->high_size && pp_bytes_compare(pp_block_high(b), b->high_size, c->upper.key.bytes, c->upper.key.size) <= 0;
 }
 
 static void load_forward(struct pp_cursor *c, struct stream *s)
@@ -65,8 +119,10 @@ static void load_forward(struct pp_cursor *c, struct stream *s)
 
 	pp_index_find(c->t, s->list, 0, &s->bound.key, false, &p);
 	s->block = p.block;
+	s->next = NULL;
 	s->at = (int)p.at;
 	s->loaded = true;
+	s->inside = block_inside(c, p.block);
 	for (int i = 0; i < AHEAD; i++)
 		fetch_cell(c->t, s, s->at + i);
 }
@@ -77,6 +133,7 @@ static void load_backward(struct pp_cursor *c, struct stream *s)
 
 	pp_index_find_before(c->t, s->list, 0, &s->bound.key, &p);
 	s->block = p.block;
+	s->next = NULL;
 	s->at = (int)p.at - 1;
 	s->loaded = true;
 	for (int i = 0; i < AHEAD; i++)
@@ -87,7 +144,10 @@ static bool take(struct pp_cursor *c, struct stream *s)
 {
 	pp_ref cell = pp_block_refs(s->block)[s->at];
 
-	fetch_cell(c->t, s, c->forward ? s->at + AHEAD : s->at - AHEAD);
+	if (c->forward)
+		fetch_ahead(c, s);
+	else
+		fetch_cell(c->t, s, s->at - AHEAD);
 	return pp_hit_fill(c->t, cell, c->snapshot, &s->hit) == 0;
 }
 
@@ -96,25 +156,32 @@ static bool key_at_least(const struct pp_thread *t, const struct stream *s, int 
 	return pp_cell_compare(pp_at(t->region, pp_block_refs(s->block)[at]), &limit->key) >= 0;
 }
 
-/* True if the whole block lies below the upper bound, so that its keys need not be compared. */
-static bool block_inside(const struct pp_cursor *c, const struct pp_leafblock *b)
+/* Goes on to the block where this one's high key is. */
+static void next_block(struct pp_cursor *c, struct stream *s)
 {
-	if (!c->has_upper)
-		return true;
-	return b->high_size && pp_bytes_compare(pp_block_high(b), b->high_size, c->upper.key.bytes, c->upper.key.size) <= 0;
+	struct pp_leafblock *next = s->next ? s->next : right_block(c->t, s->block);
+
+	pp_keybuf_copy(&s->bound, pp_block_high(s->block), s->block->high_size);
+	s->loaded = next != NULL;
+	if (!next)
+		return;
+	if (!s->next)
+		for (int i = 0; i < AHEAD; i++)
+			fetch_entry(c->t, next, i);
+	s->block = next;
+	s->next = NULL;
+	s->at = 0;
+	s->inside = block_inside(c, next);
 }
 
 static void forward_step(struct pp_cursor *c, struct stream *s)
 {
 	s->have = false;
 	while (!s->done) {
-		bool inside;
-
 		if (!s->loaded)
 			load_forward(c, s);
-		inside = block_inside(c, s->block);
 		for (; s->at < s->block->count; s->at++) {
-			if (!inside && key_at_least(c->t, s, s->at, &c->upper)) {
+			if (!s->inside && key_at_least(c->t, s, s->at, &c->upper)) {
 				s->done = true;
 				return;
 			}
@@ -128,8 +195,7 @@ static void forward_step(struct pp_cursor *c, struct stream *s)
 			s->done = true;
 			return;
 		}
-		pp_keybuf_copy(&s->bound, pp_block_high(s->block), s->block->high_size);
-		s->loaded = false;
+		next_block(c, s);
 	}
 }
 
@@ -160,9 +226,46 @@ static void backward_step(struct pp_cursor *c, struct stream *s)
 	}
 }
 
+/*
+ * Snapshot: reads BATCH items at once, because the read section, and with it the block, ends with the call; what is visible at S,
+ * key bytes included, stays where it is while S is held.
+ */
+static void read_batch(struct pp_cursor *c, struct stream *s)
+{
+	const struct pp_hit *last;
+
+	s->loaded = false;
+	s->batch_at = s->batch_count = 0;
+	do {
+		if (c->forward)
+			forward_step(c, s);
+		else
+			backward_step(c, s);
+		if (s->have)
+			s->batch[s->batch_count++] = s->hit;
+	} while (s->have && s->batch_count < BATCH);
+	if (!s->batch_count)
+		return;
+	last = &s->batch[s->batch_count - 1];
+	pp_keybuf_set(&s->bound, last->table, last->key, last->key_size);
+	if (c->forward) /* the smallest key above it */
+		s->bound.buffer[s->bound.key.size++] = 0;
+}
+
+static void snapshot_step(struct pp_cursor *c, struct stream *s)
+{
+	if (s->batch_at == s->batch_count)
+		read_batch(c, s);
+	s->have = s->batch_at < s->batch_count;
+	if (s->have)
+		s->hit = s->batch[s->batch_at++];
+}
+
 static void step(struct pp_cursor *c, struct stream *s)
 {
-	if (c->forward)
+	if (c->snapshot != PP_LATEST)
+		snapshot_step(c, s);
+	else if (c->forward)
 		forward_step(c, s);
 	else
 		backward_step(c, s);
@@ -243,6 +346,7 @@ static int position(struct pp_cursor *c, const struct pp_ikey *at, bool forward,
 
 		pp_keybuf_copy(&s->bound, at->bytes, at->size);
 		s->loaded = s->done = false;
+		s->batch_at = s->batch_count = 0;
 		step(c, s);
 	}
 	if (c->streams > 1)
@@ -251,18 +355,11 @@ static int position(struct pp_cursor *c, const struct pp_ikey *at, bool forward,
 	return give(c, out);
 }
 
-/* Remembers the key given, for changes of direction and for renewal. The streams' own bounds serve the common case. */
-static void remember(struct pp_cursor *c, const struct pp_hit *hit)
-{
-	pp_keybuf_set(&c->current, hit->table, hit->key, hit->key_size);
-}
-
 static int given(struct pp_cursor *c, int rc, const struct pp_hit *out)
 {
-	if (rc == 0)
-		remember(c, out);
-	else
-		c->positioned = false;
+	c->positioned = rc == 0;
+	c->current = out->key;
+	c->current_size = out->key_size;
 	return rc;
 }
 
@@ -279,11 +376,16 @@ int pp_cursor_open(struct pp_thread *t, const struct pp_cursor_opts *o, struct p
 	if (!c)
 		return -ENOMEM;
 	c->tree = calloc(streams, sizeof(unsigned));
-	if (!c->tree) {
+	c->batches = o->snapshot == PP_LATEST ? NULL : malloc(sizeof(struct pp_hit) * BATCH * streams);
+	if (!c->tree || (o->snapshot != PP_LATEST && !c->batches)) {
+		free(c->tree);
+		free(c->batches);
 		free(c);
 		return -ENOMEM;
 	}
 	c->t = t;
+	c->current = NULL;
+	c->current_size = 0;
 	c->table = o->table;
 	c->snapshot = o->snapshot;
 	c->positioned = false;
@@ -294,8 +396,10 @@ int pp_cursor_open(struct pp_thread *t, const struct pp_cursor_opts *o, struct p
 		pp_keybuf_set(&c->upper, o->table, o->upper, o->upper_size);
 	else if (c->has_upper)
 		pp_keybuf_set(&c->upper, o->table + 1, "", 0);
-	for (unsigned i = 0; i < streams; i++)
+	for (unsigned i = 0; i < streams; i++) {
 		c->stream[i].list = i;
+		c->stream[i].batch = c->batches ? c->batches + (size_t)i * BATCH : NULL;
+	}
 	*out = c;
 	return 0;
 }
@@ -305,6 +409,7 @@ void pp_cursor_close(struct pp_cursor *c)
 	if (!c)
 		return;
 	free(c->tree);
+	free(c->batches);
 	free(c);
 }
 
@@ -335,14 +440,11 @@ int pp_cursor_seek(struct pp_cursor *c, const void *key, uint32_t size, struct p
 /* Moves off the key given last: `at` is that key, which is not to be given again. */
 static int leave_key(struct pp_cursor *c, bool forward, struct pp_hit *out)
 {
-	struct pp_keybuf at = c->current;
-	uint32_t size = at.key.size;
+	struct pp_keybuf at;
 
-	at.key.bytes = at.buffer;
-	if (forward) { /* the smallest key above it: itself and a zero byte */
-		at.buffer[size] = 0;
-		at.key.size = size + 1;
-	}
+	pp_keybuf_set(&at, c->table, c->current, c->current_size);
+	if (forward) /* the smallest key above it: itself and a zero byte */
+		at.buffer[at.key.size++] = 0;
 	return given(c, position(c, &at.key, forward, out), out);
 }
 
@@ -365,7 +467,7 @@ static int advance(struct pp_cursor *c, bool forward, struct pp_hit *out)
 
 	if (!c->positioned)
 		return forward ? pp_cursor_first(c, out) : pp_cursor_last(c, out);
-	if (c->forward != forward || !c->stream[s].loaded)
+	if (c->forward != forward)
 		return leave_key(c, forward, out);
 	step(c, &c->stream[s]);
 	if (c->streams > 1)
@@ -381,10 +483,4 @@ int pp_cursor_next(struct pp_cursor *c, struct pp_hit *out)
 int pp_cursor_prev(struct pp_cursor *c, struct pp_hit *out)
 {
 	return advance(c, false, out);
-}
-
-void pp_cursor_renew(struct pp_cursor *c)
-{
-	for (unsigned i = 0; i < c->streams; i++)
-		c->stream[i].loaded = false;
 }

@@ -23,7 +23,9 @@
 #define IDLE_ROUNDS 4
 #define SWEEP_PAGES 512
 #define TODO_STEP 4096
+#define TODO_AHEAD 8
 #define LEAVES_STEP 64
+#define LEAVES_BUSY 8                  /* while clients write: what the sweep finds can wait */
 #define HINTS_NS UINT64_C(20000000)
 
 /* ---- reclamation round ------------------------------------------------------------------------------------------ */
@@ -93,6 +95,17 @@ static bool round_step(struct pp_keeper *k)
 
 /* ---- dead keys and old versions --------------------------------------------------------------------------------- */
 
+static void prefetch_todo(struct pp_keeper *k, uint64_t at, uint64_t tail)
+{
+	const char *cell;
+
+	if (at >= tail)
+		return;
+	cell = (const char *)k->region.base + pp_link_ref(k->todo->item[at % PP_TODO_SIZE].cell);
+	__builtin_prefetch(cell - sizeof(struct pp_block));
+	__builtin_prefetch(cell + 48);
+}
+
 static bool todo_step(struct pp_keeper *k)
 {
 	struct pp_todo *q = k->todo;
@@ -106,6 +119,7 @@ static bool todo_step(struct pp_keeper *k)
 	while (head != tail && done < TODO_STEP) {
 		uint64_t tag = q->item[head % PP_TODO_SIZE].tag;
 
+		prefetch_todo(k, head + TODO_AHEAD, tail);
 		if (tag > k->house.safe.prune_floor)
 			break; /* in order of tag: the others are younger still */
 		if (pp_cell_tidy(&k->house, q->item[head % PP_TODO_SIZE].cell, durable))
@@ -137,7 +151,8 @@ static bool leaf_step(struct pp_keeper *k)
 	unsigned lists = pp_engine(t)->lists;
 	struct pp_keybuf at;
 	struct pp_place p;
-	bool later = false;
+	bool later = false, busy = pp_keeper_busy(k);
+	unsigned budget = busy ? LEAVES_BUSY : LEAVES_STEP;
 
 	if (!k->leaf_sweep.active) {
 		if (!pp_load_acq(&k->todo_overflow) || pp_load_acq(&k->ckpt_running))
@@ -147,7 +162,7 @@ static bool leaf_step(struct pp_keeper *k)
 		k->leaf_sweep.list = 0;
 		k->leaf_sweep.key_size = 0;
 	}
-	for (unsigned n = 0; n < LEAVES_STEP && k->leaf_sweep.list < lists; n++) {
+	for (unsigned n = 0; n < budget && k->leaf_sweep.list < lists; n++) {
 		pp_keybuf_copy(&at, k->leaf_sweep.key, k->leaf_sweep.key_size);
 		pp_read_enter(t);
 		pp_index_find(t, k->leaf_sweep.list, 0, &at.key, true, &p);
@@ -164,7 +179,7 @@ static bool leaf_step(struct pp_keeper *k)
 	if (later)
 		pp_store_rlx(&k->todo_overflow, 1); /* hint */
 	k->leaf_sweep.active = k->leaf_sweep.list < lists;
-	return k->leaf_sweep.active;
+	return k->leaf_sweep.active && !busy;
 }
 
 /* ---- the loop --------------------------------------------------------------------------------------------------- */

@@ -15,7 +15,7 @@
 #include "shm/reclaim.h"
 
 #define PP_FLIGHT_EPOCHS 64
-#define PP_TODO_SIZE (1u << 16)
+#define PP_TODO_SIZE (1u << 18)
 #define PP_EXTRA_MAX 1024
 
 /* An epoch that was logged and is not durable yet: how far each ring was consumed at its end. */

@@ -60,7 +60,8 @@ struct pp_write {
  * A write that fails never happens later. Crash: SIGKILL inside leaves it done or not done; the reaper frees what it held. */
 int pp_write(struct pp_thread *, struct pp_write *);
 
-/* Iterator over [lower, upper) of one table, forward and backward, over all shards. Private to one thread. */
+/* Iterator over [lower, upper) of one table, forward and backward, over all shards. Private to one thread. LATEST: all calls are
+ * made inside one read section, and the cursor ends with it. */
 struct pp_cursor;
 struct pp_cursor_opts {
 	uint32_t table;
@@ -78,9 +79,6 @@ int pp_cursor_next(struct pp_cursor *, struct pp_hit *out);
 int pp_cursor_prev(struct pp_cursor *, struct pp_hit *out);
 int pp_cursor_seek(struct pp_cursor *, const void *key, uint32_t size, struct pp_hit *out);
 int pp_cursor_seek_le(struct pp_cursor *, const void *key, uint32_t size, struct pp_hit *out);
-/* The read section was left and entered again: forget cached blocks, keep the position. */
-void pp_cursor_renew(struct pp_cursor *);
-
 /* Holds a snapshot in the thread's slot: the newest settled epoch, at least `at_least` (bounded wait, PPDB_TIMEOUT). One a slot. */
 int pp_snapshot_hold(struct pp_thread *, uint64_t at_least, uint64_t *s);
 void pp_snapshot_drop(struct pp_thread *);
