@@ -34,9 +34,13 @@ static unsigned extras(struct pp_keeper *k, struct pp_extra_slots *out)
 {
 	unsigned n = 0;
 
-	for (unsigned p = 0; p < k->region.header->procs && n < PP_EXTRA_MAX; p++)
-		if (pp_load_acq(&k->extra_set[p]))
+	for (unsigned p = 0; p < k->region.header->procs && n < PP_EXTRA_MAX; p++) {
+		/* [keeper.readers:pinned] pairs [keeper.control:pinned]: before extra_set */
+		if (pp_load_acq(&k->pinned[p]))
+			out[n++] = (struct pp_extra_slots){.pin_all = true, .clamp_low = pp_load_acq(&k->region.procs[p].attach_era)};
+		else if (pp_load_acq(&k->extra_set[p]))
 			out[n++] = k->extra[p];
+	}
 	return n;
 }
 

@@ -226,11 +226,26 @@ static int side_tables(struct pp_keeper *k)
 	k->gone = calloc(procs, sizeof(*k->gone));
 	k->extra = calloc(procs, sizeof(*k->extra));
 	k->extra_set = calloc(procs, sizeof(*k->extra_set));
+	k->pinned = calloc(procs, sizeof(*k->pinned));
 	k->todo = aligned_alloc(PP_CACHE_LINE, sizeof(*k->todo));
-	if (!k->gone || !k->extra || !k->extra_set || !k->todo)
+	if (!k->gone || !k->extra || !k->extra_set || !k->pinned || !k->todo)
 		return -ENOMEM;
 	memset(k->todo, 0, sizeof(*k->todo));
 	return 0;
+}
+
+/*
+ * Intervals and snapshots of read-only clients lie in control regions, which each client sends again when it notices that the daemon is
+ * another one. Until then it counts as holding all that was there since it attached.
+ */
+static void pin_readers(struct pp_keeper *k)
+{
+	for (uint32_t p = 0; p < k->region.header->procs; p++) {
+		struct pp_proc *proc = &k->region.procs[p];
+
+		if (pp_load_acq(&proc->state) && pp_load_acq(&proc->flags) & PP_PROC_READONLY)
+			pp_store_rel(&k->pinned[p], 1);
+	}
 }
 
 /* The slots of the daemon before us: reaped before anything else works on the region. */
@@ -290,6 +305,8 @@ static int open_store(struct pp_keeper *k, struct pp_ckpt_reader *ckpt)
 	rc = own_slots(k);
 	if (rc)
 		return rc;
+	if (k->warm)
+		pin_readers(k);
 	if (k->warm)
 		bury_predecessor(k);
 	else
@@ -394,6 +411,8 @@ int pp_keeper_control_add(struct pp_keeper *k, uint32_t proc, struct pp_slot *sl
 	k->extra[proc].clamp_low = pp_load_acq(&k->region.procs[proc].attach_era);
 	k->extra[proc].clamp_high = PP_ERA_MASK;
 	pp_store_rel(&k->extra_set[proc], 1);
+	/* [keeper.control:pinned] pairs [keeper.readers:pinned]: who sees 0 sees the slots as well */
+	pp_store_rel(&k->pinned[proc], 0);
 	return 0;
 }
 
@@ -427,6 +446,7 @@ static void free_all(struct pp_keeper *k)
 	free(k->gone);
 	free(k->extra);
 	free(k->extra_set);
+	free(k->pinned);
 	free(k->leaf_sweep.key);
 	pp_region_unmap(&k->region);
 	free(k);

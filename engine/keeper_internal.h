@@ -75,6 +75,7 @@ struct pp_keeper {
 	pp_a32 *gone;                      /* [procs]: 1 = reap it (set by the socket thread) */
 	struct pp_extra_slots *extra;      /* [procs]: control regions */
 	pp_a32 *extra_set;                 /* [procs] */
+	pp_a32 *pinned;                    /* [procs]: 1 = a read-only client from before our start whose slots we have not seen yet */
 	struct pp_counters retired_counts; /* of slots that were given back */
 	uint64_t last_prepare_ns, checked_hints_ns;
 
@@ -98,6 +99,7 @@ void pp_reap_slot(struct pp_keeper *, unsigned slot);
 bool pp_cell_tidy(struct pp_thread *, uint64_t cell_link, uint64_t durable);
 
 /* snapshot.c */
+/* floor 0: nothing may be pruned, for it is not known what is held. */
 void pp_snapshot_collect(struct pp_keeper *, uint64_t *floor, uint64_t *held, unsigned *count);
 
 /* recover.c */

@@ -149,6 +149,7 @@ static bool proc_has_slots(struct pp_keeper *k, uint32_t proc)
 static void free_proc(struct pp_keeper *k, uint32_t proc)
 {
 	pp_store_rel(&k->extra_set[proc], 0);
+	pp_store_rel(&k->pinned[proc], 0);
 	pp_store_rel(&k->gone[proc], 0);
 	pp_store_rel(&k->region.procs[proc].state, 0);
 }

@@ -83,9 +83,16 @@ void pp_snapshot_collect(struct pp_keeper *k, uint64_t *floor, uint64_t *held, u
 	pp_barrier_global();
 	*count = 0;
 	collect_slots(k->region.slots, (unsigned)pp_load_acq(&g->slots_high), p, held, count);
-	for (unsigned i = 0; i < k->region.header->procs; i++)
+	for (unsigned i = 0; i < k->region.header->procs; i++) {
+		/* [keeper.readers:pinned] pairs [keeper.control:pinned]: before extra_set */
+		if (pp_load_acq(&k->pinned[i])) {
+			*count = 0;
+			*floor = 0;
+			return;
+		}
 		if (pp_load_acq(&k->extra_set[i]))
 			collect_slots(k->extra[i].slots, k->extra[i].count, p, held, count);
+	}
 	qsort(held, *count, sizeof(*held), ascending);
 	*floor = p;
 }
