@@ -65,8 +65,9 @@ void pp_alloc_release(struct pp_thread *t);
 
 /*
  * The keeper's steps; each bounded. pp_alloc_sweep looks at up to `pages` page table entries from *cursor: frees limbo blocks
- * of pages without owner, re-lists pages whose partial bit was lost, turns EMPTY pages to FREE, empties released pages. `safe` is
- * the caller's refreshed copy. Returns the number of blocks freed.
+ * of pages without owner (where that is worth it; all that is safe when nothing was announced since the last pass began), re-lists
+ * pages whose partial bit was lost, turns EMPTY pages to FREE, frees retired runs. `safe` is the caller's refreshed copy. Returns
+ * the number of blocks freed.
  */
 uint64_t pp_alloc_sweep(struct pp_thread *t, struct pp_safe *safe, uint64_t *cursor, uint64_t pages);
 

@@ -16,6 +16,8 @@
 #include "shm/alloc_internal.h"
 #include "shm/fault.h"
 
+#define LAZY_VERSIONS 64 /* announcements after which the keeper sweeps a page that nobody claimed */
+
 /* ---- one page --------------------------------------------------------------------------------------------------- */
 
 /* RETIRED and safe -> FREE: true. `keep`: still in limbo. */
@@ -176,12 +178,21 @@ uint64_t pp_sweep_everything(struct pp_thread *t, unsigned klass)
 
 /* ---- the keeper's pass ------------------------------------------------------------------------------------------- */
 
-static bool any_limbo(struct pp_page *p, unsigned klass)
+/*
+ * Threads that claim a page sweep it themselves. The keeper does it where it gains a whole page, where nobody came by for long, and
+ * when nothing else goes on; under load it would only take turns with them in sweeping a block here and a block there.
+ */
+static bool worth_sweeping(struct pp_thread *t, const struct pp_safe *safe, struct pp_page *p, unsigned klass)
 {
+	uint64_t swept = pp_load_acq(&p->swept);
+	unsigned limbo = 0;
+
+	if (klass >= PP_CLASS_COUNT || swept == safe->version)
+		return false;
 	for (unsigned w = 0; w < pp_classes[klass].words; w++)
-		if (pp_load_rlx(&p->limbo[w])) /* hint */
-			return true;
-	return false;
+		limbo += (unsigned)__builtin_popcountll(pp_load_rlx(&p->limbo[w])); /* hint */
+	return limbo && (t->sweep_all || safe->version - swept >= LAZY_VERSIONS ||
+			 limbo + pp_load_acq(&p->free_count) >= pp_classes[klass].blocks);
 }
 
 static unsigned sweep_ownerless(struct pp_thread *t, struct pp_safe *safe, uint64_t page, uint64_t word)
@@ -189,7 +200,7 @@ static unsigned sweep_ownerless(struct pp_thread *t, struct pp_safe *safe, uint6
 	struct pp_page *p = &t->region->pages[page];
 	unsigned klass = pp_page_class(word), freed;
 
-	if (klass >= PP_CLASS_COUNT || pp_load_acq(&p->swept) == safe->version || !any_limbo(p, klass)) {
+	if (!worth_sweeping(t, safe, p, klass)) {
 		pp_page_relist(t->region, page);
 		return 0;
 	}
@@ -226,9 +237,12 @@ uint64_t pp_alloc_sweep(struct pp_thread *t, struct pp_safe *safe, uint64_t *cur
 	uint64_t count = pp_pages_committed(t->region), freed = 0;
 
 	for (uint64_t i = 0; i < pages && count; i++) {
-		if (*cursor >= count) {
+		if (*cursor >= count)
 			*cursor = 0;
+		if (!*cursor) {
 			pp_page_recount(t->region);
+			t->sweep_all = t->swept_at == safe->version + 1;
+			t->swept_at = safe->version + 1;
 		}
 		freed += sweep_one(t, safe, (*cursor)++);
 	}

@@ -53,6 +53,8 @@ struct pp_thread {
 	uint64_t parked_at;              /* `enters` that slot.parked belongs to */
 	unsigned parked;                 /* used entries of slot.parked */
 	uint32_t free_cursor;            /* segment where the search for free pages goes on */
+	uint64_t swept_at;               /* keeper: set_version + 1 when its pass over the pages began */
+	bool sweep_all;                  /* keeper: nothing was announced during the last pass, so this one leaves nothing */
 	uint64_t pages_dry;              /* set_version + 1 at which no empty page could be turned free */
 	struct pp_safe safe;
 };

@@ -228,6 +228,8 @@ Test(alloc_kill, random_kills)
 			arena_round(&region);
 			pp_safe_refresh(&region, &keeper.safe);
 			pp_alloc_sweep(&keeper, &keeper.safe, &cursor, 256);
+			for (unsigned i = 0; i < SLOTS; i++)
+				pp_slot_free(&region, i, NULL);
 			sched_yield();
 		} while (pp_now_ns() < until);
 		kill(pid[victim], SIGKILL);

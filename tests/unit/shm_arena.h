@@ -41,13 +41,15 @@ static inline void arena_round(struct pp_region *r)
 	pp_reclaim_announce(r, &scan, 0, NULL, 0);
 }
 
-/* The keeper's pass over all pages. */
+/* The keeper's pass over all pages, and another: since nothing was announced between them it leaves nothing. */
 static inline uint64_t arena_sweep(struct pp_thread *t)
 {
-	uint64_t cursor = 0, pages = pp_load_acq(&t->region->globals->committed_segments) * PP_PAGES_PER_SEGMENT;
+	uint64_t cursor = 0, pages = pp_load_acq(&t->region->globals->committed_segments) * PP_PAGES_PER_SEGMENT, freed;
 
 	pp_safe_refresh(t->region, &t->safe);
-	return pp_alloc_sweep(t, &t->safe, &cursor, pages);
+	freed = pp_alloc_sweep(t, &t->safe, &cursor, pages);
+	cursor = 0;
+	return freed + pp_alloc_sweep(t, &t->safe, &cursor, pages);
 }
 
 /* Until nothing more comes free: cancelled blocks get an era first, empty pages need a round of their own. */
