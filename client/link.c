@@ -281,7 +281,7 @@ int pp_link_attach(struct ppdb *db)
 
 		if (!rc)
 			rc = await_answer(db, limit);
-		if (rc != PPDB_DAEMON_GONE)
+		if (rc != PPDB_DAEMON_GONE && rc != -EBUSY)
 			return rc;
 		if (absent && autostart) {
 			autostart = false;

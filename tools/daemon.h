@@ -50,6 +50,8 @@ void pp_log(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 enum pp_work_phase { PP_WORK_OPENING, PP_WORK_RUNNING, PP_WORK_FAILED };
 
+#define PP_WORK_HELPERS 3
+
 struct pp_work {
 	struct pp_keeper_config config;
 	struct pp_keeper *keeper;      /* set before phase RUNNING */
@@ -62,14 +64,17 @@ struct pp_work {
 	uint64_t house_ns;
 	bool pin;
 	int event;                     /* eventfd: phase or checkpoint_done changed */
-	pthread_t step, house, scribe, maker;
+	pthread_t step, helper[PP_WORK_HELPERS]; /* house, scribe, maker: started by the step thread */
+	unsigned helpers;
+	bool checkpoint_on_stop;
+	int close_rc;                  /* of pp_keeper_close, when the step thread is joined */
 	pthread_cond_t nap;
 	pthread_mutex_t nap_lock;
-	bool step_started, house_started, scribe_started, maker_started;
+	bool step_started;
 };
 
 int pp_work_start(struct pp_work *);      /* step thread; it starts the house thread when the store is open */
-void pp_work_stop(struct pp_work *);      /* joins both */
+void pp_work_stop(struct pp_work *);      /* joins all; the store is closed then */
 void pp_work_checkpoint(struct pp_work *); /* asks the scribe thread */
 void pp_work_close_epoch(struct pp_work *); /* a read-only client wants a cut: it cannot ask in the region */
 

@@ -268,6 +268,17 @@ static unsigned attached_by(struct pp_daemon *d, uid_t uid)
 	return n;
 }
 
+/* Records of the dead are free only when their rings are durable. One stays free: the next daemon must be able to add itself. */
+static bool records_left(struct pp_daemon *d)
+{
+	struct pp_region *r = pp_daemon_region(d);
+	unsigned n = 0;
+
+	for (uint32_t i = 0; i < r->header->procs && n < 3; i++)
+		n += pp_load_acq(&r->procs[i].state) == 0;
+	return n == 3;
+}
+
 static int new_record(struct pp_daemon *d, const struct pp_request *r, const struct pp_peer *peer, bool readonly,
 	uint32_t *proc)
 {
@@ -279,6 +290,8 @@ static int new_record(struct pp_daemon *d, const struct pp_request *r, const str
 			(unsigned long long)d->set.clients_per_user);
 	if (d->watches >= d->set.clients)
 		return pp_detail(-EUSERS, "%u clients are attached already: start ppdbd with more --clients", d->watches);
+	if (!records_left(d))
+		return pp_detail(-EBUSY, "the records of clients that ended are not free yet; try again");
 	if (pp_proc_start(peer->pid, &start) == -ESRCH)
 		return pp_detail(-ESRCH, "the client is gone");
 	rc = pp_keeper_proc_add(d->work.keeper, (uint32_t)peer->pid, peer->uid, start, readonly ? PP_PROC_READONLY : 0,

@@ -195,7 +195,7 @@ void pp_settings_keeper(const struct pp_settings *s, uint64_t store_id, struct p
 		.name = s->name,
 		.memory_bytes = s->memory,
 		.slots = (uint32_t)s->slots + 3, /* the daemon's own threads take three */
-		.procs = (uint32_t)s->clients + 1,
+		.procs = (uint32_t)s->clients + 8, /* the daemon, the next one, and ended clients that are not drained yet */
 		.ring_entries = (uint32_t)s->ring,
 		.stripes = (uint32_t)s->stripes,
 		.sync_mode = (uint32_t)s->sync,

@@ -183,7 +183,7 @@ void pp_conn_close(struct pp_daemon *d, struct pp_conn *c)
 	if (c->peer.pidfd >= 0)
 		close(c->peer.pidfd);
 	free(c);
-	if (proc != PP_PROC_NONE)
+	if (proc != PP_PROC_NONE && d->watch)
 		pp_clients_check(d, proc); /* a hang-up alone proves nothing */
 }
 

@@ -2,7 +2,7 @@
  * daemon_work.c - the threads that work: one opens the store and commits, one keeps house, one writes checkpoints, one
  * makes log segments.
  *
- * The step thread owns pp_keeper_step, the house thread pp_keeper_house; pp_keeper_close runs when all are joined. Words in struct
+ * The step thread owns pp_keeper_step and pp_keeper_close, which it calls when the helpers are joined. Words in struct
  * pp_work and an eventfd tell the main thread what changed. On a machine with several nodes the step thread is pinned to the node
  * that the daemon started on: the words that it writes all the time stay near it.
  *
@@ -136,6 +136,30 @@ static void progress(void *ctx, const char *what, uint64_t done, uint64_t total)
 	pthread_mutex_unlock(&w->text_lock);
 }
 
+static void join_helpers(struct pp_work *w)
+{
+	wake_nappers(w);
+	for (unsigned i = 0; i < w->helpers; i++)
+		pthread_join(w->helper[i], NULL);
+	w->helpers = 0;
+}
+
+static int start_helpers(struct pp_work *w)
+{
+	static void *(*const mains[PP_WORK_HELPERS])(void *) = { house_main, scribe_main, maker_main };
+	int rc = 0;
+
+	while (!rc && w->helpers < PP_WORK_HELPERS) {
+		rc = -pthread_create(&w->helper[w->helpers], NULL, mains[w->helpers], w);
+		w->helpers += !rc;
+	}
+	if (!rc)
+		return 0;
+	pp_store_rel(&w->stop, 1);
+	join_helpers(w);
+	return pp_detail(rc, "no thread for housekeeping: %s", strerror(-rc));
+}
+
 static bool open_store(struct pp_work *w)
 {
 	int rc;
@@ -143,18 +167,8 @@ static bool open_store(struct pp_work *w)
 	w->config.progress = progress;
 	w->config.ctx = w;
 	rc = pp_keeper_open(&w->config, &w->keeper);
-	if (!rc) {
-		rc = -pthread_create(&w->house, NULL, house_main, w);
-		w->house_started = !rc;
-		if (!rc)
-			rc = -pthread_create(&w->scribe, NULL, scribe_main, w);
-		w->scribe_started = w->house_started && !rc;
-		if (!rc)
-			rc = -pthread_create(&w->maker, NULL, maker_main, w);
-		w->maker_started = w->scribe_started && !rc;
-		if (rc)
-			pp_detail(rc, "no thread for housekeeping: %s", strerror(-rc));
-	}
+	if (!rc)
+		rc = start_helpers(w);
 	if (rc) {
 		const char *text = pp_detail_get();
 
@@ -178,6 +192,18 @@ static void log_failed(struct pp_work *w, int rc)
 	nap(w, FAILED_NAP_NS, false);
 }
 
+/* In this thread: the log's ring takes orders only from the one that wrote. */
+static void close_store(struct pp_work *w)
+{
+	int rc;
+
+	join_helpers(w);
+	rc = pp_keeper_close(w->keeper, w->checkpoint_on_stop);
+	w->close_rc = rc;
+	if (rc)
+		pp_log("stop: %s (%s)", pp_detail_get(), pp_error_name(rc));
+}
+
 static void *step_main(void *arg)
 {
 	struct pp_work *w = arg;
@@ -195,6 +221,7 @@ static void *step_main(void *arg)
 		else if (rc == 0)
 			pp_keeper_sleep(w->keeper, STEP_SLEEP_NS);
 	}
+	close_store(w);
 	return NULL;
 }
 
@@ -232,14 +259,7 @@ void pp_work_stop(struct pp_work *w)
 	if (pp_load_acq(&w->phase) == PP_WORK_RUNNING)
 		pp_ring_bell(pp_keeper_region(w->keeper));
 	pthread_join(w->step, NULL);
-	wake_nappers(w);
-	if (w->house_started)
-		pthread_join(w->house, NULL);
-	if (w->scribe_started)
-		pthread_join(w->scribe, NULL);
-	if (w->maker_started)
-		pthread_join(w->maker, NULL);
-	w->step_started = w->house_started = w->scribe_started = w->maker_started = false;
+	w->step_started = false;
 }
 
 void pp_work_checkpoint(struct pp_work *w)

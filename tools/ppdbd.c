@@ -116,6 +116,7 @@ static int start(struct pp_daemon *d)
 	pp_settings_keeper(&d->set, d->store_id, &d->work.config);
 	d->work.house_ns = d->set.house_ms * PP_NS_PER_MS;
 	d->work.pin = d->set.numa;
+	d->work.checkpoint_on_stop = d->set.checkpoint_on_stop;
 	rc = pp_work_start(&d->work);
 	return rc ? rc : pp_event_add(d, d->work.event, PP_EVENT_WORK, 0);
 }
@@ -195,20 +196,16 @@ static void loop(struct pp_daemon *d)
 static int stop(struct pp_daemon *d)
 {
 	bool ran;
-	int rc = 0;
+	int rc;
 
 	pp_notify("STOPPING=1\n");
 	pp_work_stop(&d->work);
+	rc = d->work.close_rc;
 	ran = pp_load_acq(&d->work.phase) == PP_WORK_RUNNING;
-	if (ran) {
-		rc = pp_keeper_close(d->work.keeper, d->set.checkpoint_on_stop);
-		if (rc)
-			pp_log("stop: %s (%s)", pp_detail_get(), pp_error_name(rc));
-		else
-			pp_log("store '%s' stopped", d->set.name);
-	}
-	pp_socket_close(d);
+	if (ran && !rc)
+		pp_log("store '%s' stopped", d->set.name);
 	pp_clients_clear(d);
+	pp_socket_close(d);
 	if (d->ready >= 0)
 		pp_ready_report(d->ready, "stopped while starting");
 	return ran && !rc ? 0 : 1;

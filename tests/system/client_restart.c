@@ -224,7 +224,7 @@ static int key_of(char *key, size_t cap, unsigned writer, unsigned n)
 static bool expected(int rc)
 {
 	return rc == 0 || rc == PPDB_DAEMON_GONE || rc == PPDB_LOST || rc == PPDB_TIMEOUT || rc == PPDB_OVERLOAD ||
-		rc == PPDB_EVICTED || rc == -ENOSPC;
+		rc == PPDB_EVICTED || rc == -ENOSPC || rc == -EBUSY;
 }
 
 static void *keep_writing(void *arg)
