@@ -405,3 +405,25 @@ Test(client_alone, start_errors)
 	cr_assert_eq(test_daemon_start(&other, ""), 1);
 	cr_assert_neq(strstr(other.said, "another ppdbd"), NULL, "%s", other.said);
 }
+
+Test(client_alone, tells_the_service_manager)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int sock = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	char text[256];
+	ssize_t n;
+
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/notify", d.dir);
+	cr_assert_eq(bind(sock, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	setenv("NOTIFY_SOCKET", addr.sun_path, 1);
+	cr_assert_eq(test_daemon_start(&d, ""), 0, "ppdbd: %s", d.said);
+	n = recv(sock, text, sizeof(text) - 1, MSG_DONTWAIT);
+	cr_assert_gt(n, 0, "nothing was sent");
+	text[n] = '\0';
+	cr_assert_neq(strstr(text, "READY=1"), NULL, "%s", text);
+	test_daemon_end(&d, SIGTERM);
+	n = recv(sock, text, sizeof(text) - 1, MSG_DONTWAIT);
+	cr_assert_gt(n, 0);
+	cr_assert_eq(memcmp(text, "STOPPING=1", 10), 0);
+	close(sock);
+}
