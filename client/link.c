@@ -370,6 +370,7 @@ void pp_link_ask_close(struct ppdb *db)
 void pp_link_close(struct ppdb *db, bool say_goodbye)
 {
 	if (say_goodbye) {
+		db->retry_ns = 0;
 		look(db, pp_now_ns()); /* a daemon that came back meanwhile hears of our record first, then that it is free */
 		send_short(db, PP_MSG_DETACH);
 	}
