@@ -328,14 +328,29 @@ static unsigned build(struct pp_cursor *c, unsigned node)
 	return right;
 }
 
+/* A stream's item was read when it was met, which may be long ago: true if its key is still there, with what it says now. */
+static bool renew_hit(struct pp_cursor *c, struct stream *s)
+{
+	return pp_hit_fill(c->t, pp_block_refs(s->block)[c->forward ? s->at - 1 : s->at + 1], PP_LATEST, &s->hit) == 0;
+}
+
 static int give(struct pp_cursor *c, struct pp_hit *out)
 {
-	struct stream *s = &c->stream[c->streams > 1 ? c->tree[0] : 0];
+	bool merged = c->streams > 1;
 
-	if (!s->have)
-		return PPDB_NOTFOUND;
-	*out = s->hit;
-	return 0;
+	for (;;) {
+		unsigned i = merged ? c->tree[0] : 0;
+		struct stream *s = &c->stream[i];
+
+		if (!s->have)
+			return PPDB_NOTFOUND;
+		if (!merged || c->snapshot != PP_LATEST || renew_hit(c, s)) {
+			*out = s->hit;
+			return 0;
+		}
+		step(c, s);
+		replay(c, i);
+	}
 }
 
 static int position(struct pp_cursor *c, const struct pp_ikey *at, bool forward, struct pp_hit *out)
