@@ -10,6 +10,9 @@
  */
 #include "client/view.h"
 
+#define GONE_NS (3 * PP_NS_PER_SEC) /* a snapshot waits this long for a ppdbd */
+#define NAP_NS PP_NS_PER_MS
+
 /* Also true in a child that attached its handle again: the view stays the parent's. */
 static bool forked(const struct ppdb_view *v)
 {
@@ -30,28 +33,57 @@ int pp_view_state(const struct ppdb_view *v)
 	return 0;
 }
 
-static int hold_snapshot(struct ppdb_view *v)
+/* The least cut that this snapshot must hold. A cold start may have lost what was seen: then it is not owed. */
+static uint64_t owed(const struct ppdb_view *v, struct pp_globals *g)
 {
-	struct pp_globals *g = v->s->map->region.globals;
-	uint64_t written, seen, s;
-	int rc;
+	uint64_t written, seen, open;
 
 	pp_sessions_newest(v->db, &written, &seen);
-	if (v->flags == PPDB_VIEW_FRESH) {
-		uint64_t open = pp_load_seq(&g->open_epoch);
+	open = pp_load_seq(&g->open_epoch);
+	if (v->flags == PPDB_VIEW_FRESH)
+		return open;
+	return seen <= open ? seen : 0;
+}
 
-		if (open > seen)
-			seen = open;
-	}
-	/* A cold start may have lost what was seen: then it is not owed. */
-	if (seen > pp_load_seq(&g->open_epoch))
-		seen = pp_load_acq(&g->settled_epoch);
-	if (seen > pp_load_acq(&g->settled_epoch)) {
+/* Only ppdbd can close a cut. One that is just being restarted is given some time. */
+static int await_daemon(struct ppdb_view *v)
+{
+	uint64_t deadline = pp_now_ns() + GONE_NS;
+	struct timespec nap = pp_timespec(NAP_NS);
+
+	for (;;) {
 		pp_link_poll(v->db, true);
-		if (pp_link_down(v->db, NULL))
-			return pp_detail(PPDB_DAEMON_GONE, "no cut can be closed: ppdbd is gone");
-		if (v->s->t.readonly)
-			pp_link_ask_close(v->db);
+		if (!pp_link_down(v->db, NULL))
+			return 0;
+		if (pp_now_ns() >= deadline)
+			return pp_detail(PPDB_DAEMON_GONE, "no cut can be closed: ppdbd is gone; start it with 'ppdb start'");
+		nanosleep(&nap, NULL);
+	}
+}
+
+static int hold_snapshot(struct ppdb_view *v)
+{
+	struct pp_globals *g;
+	uint64_t seen, s;
+	int rc;
+
+	for (;;) {
+		g = v->s->map->region.globals;
+		seen = owed(v, g);
+		if (seen <= pp_load_acq(&g->settled_epoch))
+			break;
+		rc = await_daemon(v);
+		if (rc)
+			return rc;
+		/* [client.view:orphaned] pairs [client.adopt:orphaned]: the daemon that came has another arena */
+		if (!pp_load_acq(&v->s->map->orphaned)) {
+			if (v->s->t.readonly)
+				pp_link_ask_close(v->db);
+			break;
+		}
+		rc = pp_session_move(v->s);
+		if (rc)
+			return rc;
 	}
 	rc = pp_snapshot_hold(&v->s->t, seen, &s); /* bounded */
 	if (rc)
