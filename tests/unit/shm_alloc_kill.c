@@ -119,8 +119,10 @@ static pid_t start_worker(uint32_t proc, uint64_t seed)
 	if (pid)
 		return pid;
 	for (;;) {
-		if (pp_slot_claim(&region, proc, &t))
-			_exit(BAD_CLAIM);
+		if (pp_slot_claim(&region, proc, &t)) { /* the keeper has not freed the left ones yet */
+			sched_yield();
+			continue;
+		}
 		for (unsigned n = 0; n < 2000; n++)
 			one_section(&t, &seed, true);
 		pp_slot_leave(&t);
