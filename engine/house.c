@@ -26,6 +26,7 @@
 #define TODO_AHEAD 8
 #define LEAVES_STEP 64
 #define LEAVES_BUSY 8                  /* while clients write: what the sweep finds can wait */
+#define WANTED_MAX (2 * PP_VALUE_MAX)
 #define HINTS_NS UINT64_C(20000000)
 
 /* ---- reclamation round ------------------------------------------------------------------------------------------ */
@@ -208,6 +209,20 @@ static void hints_step(struct pp_keeper *k)
 	pp_hint_grow(&k->house, key_count(k));
 }
 
+/* Log bytes that writers wait for, at most WANTED_MAX. */
+static uint64_t wanted(struct pp_keeper *k)
+{
+	unsigned high = (unsigned)pp_load_acq(&k->region.globals->slots_high);
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < high; i++) {
+		uint64_t want = pp_load_acq(&k->region.slots[i].credit_want);
+
+		bytes += want < WANTED_MAX ? want + want / 16 : WANTED_MAX; /* headers of units */
+	}
+	return bytes < WANTED_MAX ? bytes : WANTED_MAX;
+}
+
 /* Keeps log segments ready. Without disk space for one, writers get -ENOSPC once the spare one is all that is left. */
 int pp_keeper_prepare(struct pp_keeper *k)
 {
@@ -215,7 +230,7 @@ int pp_keeper_prepare(struct pp_keeper *k)
 
 	if (k->log_error)
 		return 0;
-	rc = pp_wal_prepare(k->wal);
+	rc = pp_wal_prepare_for(k->wal, wanted(k));
 	if (rc == -ENOSPC && pp_wal_free_bytes(k->wal) <= pp_wal_segment_room(k->wal))
 		pp_store_rel(&((struct pp_engine *)k->region.engine)->wal_full, 1);
 	return rc;

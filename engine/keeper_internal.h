@@ -59,6 +59,9 @@ struct pp_keeper {
 	uint64_t idle_since_ns;
 	unsigned blocked_slot;             /* entry that found no log space: resume here; slots = none */
 	int log_error;
+	unsigned first_served, saving_for; /* slots that asked for more log space than their share */
+	bool saving;
+	uint64_t saving_since_ns;
 
 	/* both */
 	pp_a64 want_epoch;                 /* house: close at least this epoch, even if nothing was written */

@@ -32,6 +32,8 @@
 #define MARKER_IDLE_NS UINT64_C(5000000)
 #define PREFETCH 16
 #define CREDIT_SLOT (UINT64_C(8) << 20)
+#define SAVE_NS UINT64_C(200000000)  /* for one large record */
+#define SPEND_NS UINT64_C(300000000)
 
 static struct pp_slot *slot_of(struct pp_keeper *k, unsigned i)
 {
@@ -203,32 +205,84 @@ static void remember_flight(struct pp_keeper *k, uint64_t epoch)
 
 /* ---- durable ---------------------------------------------------------------------------------------------------- */
 
-static void grant(struct pp_keeper *k, unsigned slot, uint64_t share)
+static uint64_t wants(struct pp_keeper *k, unsigned slot)
 {
-	struct pp_slot *s = slot_of(k, slot);
-	uint64_t want = pp_load_acq(&s->credit_want), quota = want > share ? want : share;
+	return pp_load_acq(&slot_of(k, slot)->credit_want);
+}
 
-	if (want > share && pp_wal_free_bytes(k->wal) < want + pp_wal_segment_room(k->wal))
-		quota = share;
-	pp_store_rel(&s->credit_granted, k->charged[slot] + quota);
+static void grant(struct pp_keeper *k, unsigned slot, uint64_t quota)
+{
+	pp_store_rel(&slot_of(k, slot)->credit_granted, k->charged[slot] + quota);
+}
+
+/*
+ * A slot that asks for more than there is: for a while the others get nothing new, so that prepared segments gather for it; then they do
+ * for a while, and another has its turn. Without the first, small writes would starve a large one on a slow disk; without the
+ * second, one that was stopped while it asked would starve everybody. True: save now.
+ */
+static bool save_for(struct pp_keeper *k, unsigned slot)
+{
+	uint64_t now = pp_now_ns();
+
+	if (!k->saving || k->saving_for != slot) {
+		if (k->saving && now - k->saving_since_ns < SAVE_NS + SPEND_NS)
+			return now - k->saving_since_ns < SAVE_NS;
+		k->saving = true;
+		k->saving_for = k->first_served = slot;
+		k->saving_since_ns = now;
+	}
+	if (now - k->saving_since_ns >= SAVE_NS + SPEND_NS) {
+		k->saving = false;
+		k->first_served = slot + 1;
+	}
+	return now - k->saving_since_ns < SAVE_NS;
+}
+
+/* Those that ask for more than the usual share, in turn, as far as the room goes; returns what is left of it. */
+static uint64_t grant_wanted(struct pp_keeper *k, uint64_t room, uint64_t share)
+{
+	unsigned high = slots_high(k), first = k->first_served < high ? k->first_served : 0;
+
+	for (unsigned n = 0; n < high; n++) {
+		unsigned slot = first + n < high ? first + n : first + n - high;
+		uint64_t want = wants(k, slot);
+
+		if (want <= share)
+			continue;
+		if (want > room)
+			return save_for(k, slot) ? 0 : room;
+		grant(k, slot, want);
+		room -= want;
+	}
+	k->saving = false;
+	return room;
+}
+
+static uint64_t share_of(uint64_t room, unsigned open)
+{
+	return room / 2 / open < CREDIT_SLOT ? room / 2 / open : CREDIT_SLOT;
 }
 
 /* What each open slot may have outstanding, so that all of it fits into prepared segments with one to spare. */
 static void grant_all(struct pp_keeper *k)
 {
-	uint64_t room = pp_wal_free_bytes(k->wal), keep = pp_wal_segment_room(k->wal), share;
+	uint64_t room = pp_wal_free_bytes(k->wal), keep = pp_wal_segment_room(k->wal), usual, share;
 	unsigned high = slots_high(k), open = 1;
+	bool asked = false;
 
-	for (unsigned i = 0; i < high; i++)
+	for (unsigned i = 0; i < high; i++) {
 		open += pp_tail_epoch(pp_load_acq(&slot_of(k, i)->tail)) != PP_TAIL_FREE;
+		asked |= wants(k, i) != 0;
+	}
 	room = room > keep ? room - keep : 0;
-	share = room / 2 / open;
-	if (share > CREDIT_SLOT)
-		share = CREDIT_SLOT;
-	for (unsigned i = 0; i < high; i++)
-		grant(k, i, share);
 	if (room)
 		pp_store_rel(&((struct pp_engine *)k->region.engine)->wal_full, 0);
+	share = usual = share_of(room, open);
+	if (asked)
+		share = share_of(grant_wanted(k, room, usual), open);
+	for (unsigned i = 0; i < high; i++)
+		if (!asked || wants(k, i) <= usual) /* else granted above, or waiting for its turn */
+			grant(k, i, share);
 }
 
 static void advance_heads(struct pp_keeper *k, uint64_t epoch)

@@ -127,6 +127,8 @@ uint64_t pp_wal_segment_room(const struct pp_wal *wal);
 /* Makes one segment ready (create or recycle, zero, sync: about 30 ms) if fewer than spare_segments are. 1: made one,
  * call again; 0: enough; -errno: could not (the log stays usable until it runs out). */
 int pp_wal_prepare(struct pp_wal *wal);
+/* The same, with room for `bytes` more than the spare segments. */
+int pp_wal_prepare_for(struct pp_wal *wal, uint64_t bytes);
 /* After a durable checkpoint at S = epoch: segments that hold only epochs <= S are recycled (this incarnation's own) or
  * deleted. Returns the number of segments released, or -errno. */
 int pp_wal_release(struct pp_wal *wal, uint64_t epoch);

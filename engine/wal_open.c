@@ -34,9 +34,16 @@ uint64_t pp_wal_free_bytes(const struct pp_wal *wal)
 	return left + pp_load_acq(&wal->segments.ready_count) * pp_wal_segment_room(wal);
 }
 
+int pp_wal_prepare_for(struct pp_wal *wal, uint64_t bytes)
+{
+	uint64_t more = (bytes + pp_wal_segment_room(wal) - 1) / pp_wal_segment_room(wal);
+
+	return pp_wal_segments_make(&wal->segments, wal->config.spare_segments + (unsigned)more);
+}
+
 int pp_wal_prepare(struct pp_wal *wal)
 {
-	return pp_wal_segments_make(&wal->segments, wal->config.spare_segments);
+	return pp_wal_prepare_for(wal, 0);
 }
 
 int pp_wal_release(struct pp_wal *wal, uint64_t epoch)
