@@ -48,6 +48,44 @@ static uint64_t key_number(ppdb_slice key, size_t at)
 	return strtoull(digits, NULL, 10);
 }
 
+/* ---- the state of a store, for failures ------------------------------------------------------------------------- */
+
+static void describe_slot(struct pp_region *r, unsigned i)
+{
+	struct pp_slot *s = &r->slots[i];
+	uint64_t owner = pp_load_acq(&s->owner), tail = pp_load_acq(&s->tail), low = pp_load_acq(&s->low);
+
+	if (pp_slot_state(owner) == PP_SLOT_FREE)
+		return;
+	dprintf(2, "    slot %u: state %d, process %u (pid %u), eras %" PRId64 " to %" PRIu64 ", snapshot %" PRIu64 ", ring %u to %u at "
+		"epoch %" PRIu64 ", credit %" PRIu64 " of %" PRIu64 ", wants %" PRIu64 ", waits for %" PRIu64 "\n", i,
+		pp_slot_state(owner), pp_slot_proc(owner), pp_load_acq(&r->procs[pp_slot_proc(owner)].pid), (int64_t)low,
+		pp_load_acq(&s->high), pp_load_acq(&s->snapshot), (unsigned)(uint16_t)pp_load_acq(&s->head), pp_tail_index(tail),
+		pp_tail_epoch(tail), pp_load_acq(&s->credit_used), pp_load_acq(&s->credit_granted), pp_load_acq(&s->credit_want),
+		pp_load_acq(&s->wait_epoch));
+}
+
+static void describe_store(ppdb *db)
+{
+	struct pp_region *r = pp_client_region(db);
+	struct pp_globals *g = r->globals;
+	struct pp_check_report a = {0};
+	struct pp_thread *t;
+
+	dprintf(2, "  epochs: open %" PRIu64 ", settled %" PRIu64 ", durable %" PRIu64 ", prune floor %" PRIu64 "; era %" PRIu64
+		", sets %" PRIu64 ", failed %d, full %d, free pages %" PRIu64 "\n", pp_load_acq(&g->open_epoch),
+		pp_load_acq(&g->settled_epoch), pp_load_acq(&g->durable_epoch), pp_load_acq(&g->prune_floor), pp_load_acq(&g->era),
+		pp_load_acq(&g->set_version), (int)pp_load_acq(&g->failed), (int)pp_load_acq(&((struct pp_engine *)r->engine)->wal_full),
+		pp_load_acq(&g->free_pages));
+	for (unsigned i = 0; i < r->header->slots; i++)
+		describe_slot(r, i);
+	if (pp_client_thread(db, &t) || pp_check(t, false, &a, NULL, NULL) < 0)
+		return;
+	dprintf(2, "  %" PRIu64 " keys, %" PRIu64 " versions, %" PRIu64 " tombstones; bytes: %" PRIu64 " committed, %" PRIu64 " live, %"
+		PRIu64 " free, %" PRIu64 " in limbo, %" PRIu64 " private\n", a.keys, a.versions, a.tombstones, a.committed_bytes,
+		a.live_bytes, a.free_bytes, a.limbo_bytes, a.private_bytes);
+}
+
 /* ---- operations under the watch --------------------------------------------------------------------------------- */
 
 static void __attribute__((format(printf, 2, 3))) op(struct self *s, const char *fmt, ...)
@@ -73,6 +111,8 @@ static bool happened(struct self *s, int rc, ppdb_seq ticket, bool *durable)
 		return true;
 	if (rc == PPDB_OVERLOAD && !ticket)
 		return false;
+	if (rc == PPDB_FULL && !atomic_exchange(&s->c->described, 1))
+		describe_store(s->db);
 	test_require(s->c->tolerant && (rc == PPDB_DAEMON_GONE || rc == PPDB_TIMEOUT || rc == PPDB_LOST || rc == -ESTALE),
 		"%s gave %s: %s", s->m->op, test_name_of(rc), test_detail());
 	return ticket != 0;
@@ -502,12 +542,16 @@ static void live(void *arg)
 	struct crew_member *m = *(struct crew_member **)arg;
 	struct crew *c = *((struct crew **)arg + 1);
 	struct self s = {.c = c, .m = m, .r = test_random(test_seed(), m->stream), .buf = malloc(BIG_MAX)};
+	int rc;
 
 	test_say("member %u, job %d", m->index, m->job);
 	op(&s, "attach");
 	s.db = test_store_attach(c->store, 0);
-	while (m->job == CREW_CHURN && ppdb_view_begin(s.db, PPDB_VIEW_LATEST, &s.view))
+	while (m->job == CREW_CHURN && (rc = ppdb_view_begin(s.db, PPDB_VIEW_LATEST, &s.view))) {
+		if (rc == -ENOSPC && !atomic_exchange(&c->described, 1))
+			describe_store(s.db);
 		test_require(c->tolerant, "view: %s", test_detail());
+	}
 	op_end(&s);
 	if (m->job == CREW_CHURN)
 		start_own(&s);
@@ -582,6 +626,20 @@ void crew_kill(struct crew *c, unsigned index)
 	gone(c, m);
 }
 
+static void describe_all(struct crew *c)
+{
+	ppdb *db = NULL;
+
+	for (unsigned i = 0; i < CREW_MAX; i++)
+		if (c->member[i].pid)
+			test_describe(c->member[i].pid, c->member[i].op);
+	if (!c->store->daemon)
+		return;
+	test_describe(c->store->daemon, "ppdbd");
+	if (!ppdb_attach(c->store->socket, NULL, &db))
+		describe_store(db);
+}
+
 void crew_watch(struct crew *c)
 {
 	uint64_t now = test_now_ns();
@@ -604,7 +662,7 @@ void crew_watch(struct crew *c)
 		began = began > m->resumed_ns ? began : m->resumed_ns;
 		if (now < began || now - began < CREW_STUCK_NS)
 			continue;
-		test_describe(m->pid, m->op);
+		describe_all(c);
 		test_require(false, "member %u (pid %d) is stuck for %" PRIu64 " ms in %s", i, (int)m->pid, (now - began) / 1000000, m->op);
 	}
 }

@@ -49,6 +49,7 @@ struct crew {
 	bool big;                            /* CHURN: values of up to some MiB too */
 	_Atomic uint64_t generation;
 	_Atomic uint32_t quit;
+	_Atomic uint32_t described;          /* a member has printed the state of the store: once is enough */
 	uint64_t hired;
 	uint64_t add_low[CREW_COUNTERS], add_high[CREW_COUNTERS]; /* of members that are gone */
 	struct crew_member member[CREW_MAX];

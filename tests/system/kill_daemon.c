@@ -1,0 +1,106 @@
+/*
+ * kill_daemon.c - the daemon dies by SIGKILL under load, warm (the next one adopts the arena) and cold (log and checkpoint alone). What
+ * was acknowledged is there, what is there is a prefix of what dependent writers did, and clients go on by themselves.
+ *
+ * The clients are stopped right after the kill, so that the state after the restart can be judged before they go on; some of
+ * them then stand in the middle of a write, which must not hold up the new daemon either.
+ */
+#include "client/ppdb.h"
+#include "tests/lib/crew.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define CHURN 3
+
+TestSuite(kill_daemon, .fini = test_stores_end, .timeout = 1200);
+
+static struct test_store s;
+
+enum start { WARM, COLD };
+
+static void restart(struct crew *c, enum start how)
+{
+	ppdb *db;
+
+	if (how == COLD) {
+		test_store_cold(&s);
+		db = test_store_attach(&s, 0);
+		crew_judge_recovered(c, db, false);
+		c->generation++;
+	} else {
+		test_store_restart(&s);
+		db = test_store_attach(&s, 0);
+		test_require(test_store_number(&s, "status", "warm"), "the arena was not adopted");
+		crew_judge_recovered(c, db, true);
+	}
+	test_ok(ppdb_detach(db));
+}
+
+static void one_death(struct crew *c, struct test_random *r, enum start how)
+{
+	usleep((useconds_t)test_below(r, 60000));
+	crew_watch(c);
+	test_store_kill(&s);
+	if (test_chance(r, 50)) /* on with the rings alone */
+		usleep((useconds_t)test_below(r, 20000));
+	crew_stop(c);
+	restart(c, how);
+	crew_continue(c);
+	crew_progress(c, 3);
+}
+
+/* Nobody writes any more: all is in order, in memory and, after one more cold start, on disk. */
+static void finish(struct crew *c)
+{
+	ppdb *db;
+
+	crew_dismiss(c);
+	db = test_store_attach(&s, 0);
+	crew_settled(db, 2, 4);
+	test_ok(ppdb_detach(db));
+	test_store_check(&s, true);
+	test_store_cold(&s);
+	test_store_check(&s, true);
+	test_store_stop(&s);
+}
+
+static void deaths(const char *options, unsigned count, unsigned cold_percent)
+{
+	struct test_random r;
+	struct crew *c;
+
+	test_begin(600);
+	r = test_random(test_seed(), 1);
+	test_store_start(&s, options);
+	c = crew_new(&s);
+	c->tolerant = true;
+	crew_hire_all(c, CHURN);
+	crew_progress(c, 3);
+	for (unsigned i = 0; i < count; i++) {
+		enum start how = test_chance(&r, cold_percent) ? COLD : WARM;
+
+		test_say("death %u of the daemon, %s", i, how == COLD ? "cold" : "warm");
+		one_death(c, &r, how);
+	}
+	finish(c);
+}
+
+Test(kill_daemon, warm)
+{
+	deaths("--memory 256M --wal-segment 8M", (unsigned)test_scale(20), 0);
+}
+
+Test(kill_daemon, cold)
+{
+	deaths("--memory 256M --wal-segment 8M --shards 4 --strategy hash", (unsigned)test_scale(15), 100);
+}
+
+Test(kill_daemon, both_with_small_log_and_checkpoints)
+{
+	deaths("--memory 256M --wal-segment 1M --checkpoint-bytes 2M", (unsigned)test_scale(20), 50);
+}
