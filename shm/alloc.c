@@ -149,7 +149,7 @@ static void park(struct pp_thread *t, uint32_t page)
 		t->parked = 0;
 		pp_store_rel(&t->slot->scan_all, 0);
 	}
-	if (t->parked == PP_PARKED)
+	if (t->parked == PP_PARKED && !pp_load_rlx(&t->slot->scan_all)) /* owner */
 		drop_parked(t);
 	if (t->parked == PP_PARKED)
 		pp_store_rel(&t->slot->scan_all, 1);
@@ -394,6 +394,15 @@ bool pp_hint_live(struct pp_thread *t, pp_ref ref, uint64_t gen, uint64_t gen_ma
 	word = pp_load_acq(&pp_block_at(r, ref)->word);
 	return pp_block_state(word) == PP_BLOCK_LIVE && pp_block_kind(word) == kind &&
 	       (pp_block_gen(word) & gen_mask) == (gen & gen_mask);
+}
+
+bool pp_alloc_ahead(struct pp_thread *t, uint64_t pages)
+{
+	uint64_t want = pages + pp_page_reserve(t->region);
+
+	if ((int64_t)pp_load_rlx(&t->region->globals->free_pages) >= (int64_t)want || pp_page_recount(t->region) >= want) /* hint */
+		return false;
+	return !pp_region_grow(t->region, t->node);
 }
 
 void pp_alloc_release(struct pp_thread *t)

@@ -71,6 +71,10 @@ void pp_alloc_release(struct pp_thread *t);
  */
 uint64_t pp_alloc_sweep(struct pp_thread *t, struct pp_safe *safe, uint64_t *cursor, uint64_t pages);
 
+/* Backs one more segment if fewer than `pages` pages are free beyond the reserve: called by the keeper now and then, it spares the
+ * writers the time that fresh memory takes. True if it did. */
+bool pp_alloc_ahead(struct pp_thread *t, uint64_t pages);
+
 /*
  * After a death: takes over the pages of slot `slot` (which nobody else uses any more), rebuilds their bitmaps, and for each PRIVATE
  * block of the slot asks `linked(ctx, payload, gen)` (NULL: none is): true = make it LIVE, false = retire it. Then the pages have no

@@ -163,7 +163,7 @@ bool pp_page_room(struct pp_region *r, uint64_t pages, bool reserve)
 	uint64_t need = pages + (reserve ? 0 : pp_page_reserve(r));
 	uint64_t count = pp_load_rlx(&r->globals->free_pages); /* hint: recounted below when it matters */
 
-	if ((int64_t)count >= (int64_t)need + PP_PAGES_PER_SEGMENT)
+	if ((int64_t)count >= (int64_t)need + 4)
 		return true;
 	return pp_page_recount(r) >= need;
 }

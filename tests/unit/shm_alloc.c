@@ -153,6 +153,59 @@ Test(alloc, every_size_is_writable_and_apart)
 	cr_assert_eq(arena_account(&region).blocks_private, 0);
 }
 
+Test(alloc, ahead_grows_until_enough_is_free)
+{
+	uint64_t before = pp_load_acq(&region.globals->committed_segments);
+	unsigned grown = 0;
+
+	while (pp_alloc_ahead(&keeper, 200))
+		grown++;
+	cr_assert_gt(grown, 0);
+	cr_assert_eq(pp_load_acq(&region.globals->committed_segments), before + grown);
+	cr_assert_geq(arena_account(&region).free_page_bytes, 200 * PP_PAGE_BYTES);
+	while (pp_alloc_ahead(&keeper, 1 << 20))
+		;
+	cr_assert_eq(pp_load_acq(&region.globals->committed_segments), region.header->max_segments);
+}
+
+/* More private blocks in one section than pages can be named for: the reaper looks at all pages. */
+Test(alloc, many_private_blocks_are_reaped)
+{
+	struct pp_thread dead;
+	unsigned slot;
+
+	arena_claim(&region, 9, &dead);
+	slot = dead.index;
+	pp_read_enter(&dead);
+	for (unsigned i = 0; i < 60; i++)
+		must_alloc(&dead, 32000);
+	must_alloc(&dead, 100000);
+	must_alloc(&dead, 200000);
+	cr_assert_eq(arena_account(&region).blocks_private, 62);
+	pp_alloc_reap(&keeper, slot, NULL, NULL); /* the thread was killed here */
+	pp_store_rel(&region.slots[slot].low, PP_IDLE);
+	cr_assert_eq(arena_account(&region).blocks_private, 0);
+	arena_settle(&keeper);
+	cr_assert_eq(arena_account(&region).blocks_limbo, 0);
+	pp_alloc_reap(&keeper, slot, NULL, NULL);
+}
+
+/* The same in a section that lasts: pages without private blocks are forgotten, so few stay named. */
+Test(alloc, a_long_section_names_only_pages_that_matter)
+{
+	pp_ref ref;
+
+	pp_read_enter(&t);
+	for (unsigned i = 0; i < 200; i++) {
+		ref = must_alloc(&t, 32000);
+		pp_alloc_live(&t, ref, pp_gen_of(&region, ref));
+		pp_retire(&t, ref, pp_gen_of(&region, ref));
+	}
+	cr_assert_eq(pp_load_acq(&t.slot->scan_all), 0);
+	must_alloc(&t, 32000);
+	pp_read_leave(&t);
+}
+
 Test(alloc, memory_is_used_again)
 {
 	uint64_t segments;
