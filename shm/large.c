@@ -190,8 +190,10 @@ int pp_large_alloc(struct pp_thread *t, uint64_t bytes, unsigned kind, pp_ref *r
 		if (!make_room(t, pages))
 			break;
 	}
-	return pp_detail(PPDB_FULL, "the arena is full: no %llu pages in a row for %llu bytes", (unsigned long long)pages,
-			 (unsigned long long)bytes);
+	if (pages > most)
+		return pp_detail(PPDB_FULL, "%llu bytes in a piece never fit into an arena of %llu MiB; restart ppdbd with more --memory",
+				 (unsigned long long)bytes, (unsigned long long)(t->region->header->memory_max >> 20));
+	return pp_region_full(t->region);
 }
 
 /* ---- free ------------------------------------------------------------------------------------------------------- */

@@ -70,6 +70,9 @@ void pp_region_unmap(struct pp_region *);
  * full. Crash: leaves memory that the next call reuses, at worst globals.free_pages (soft) 32 too low. */
 int pp_region_grow(struct pp_region *, unsigned node);
 
+/* PPDB_FULL, with the sentence that says what holds the arena back: its own limit, or the file system below. */
+int pp_region_full(const struct pp_region *r);
+
 /* Faults in everything that is committed, for this process only (PPDB_POPULATE). 0 or -errno; failing costs only later faults. */
 int pp_region_populate(struct pp_region *);
 

@@ -102,6 +102,19 @@ int pp_region_grow(struct pp_region *r, unsigned node)
 	return 0;
 }
 
+int pp_region_full(const struct pp_region *r)
+{
+	uint64_t n = pp_load_acq(&r->globals->committed_segments);
+
+	if (n >= r->header->max_segments)
+		return pp_detail(PPDB_FULL, "the arena is full: it has reached its limit of %llu MiB; delete keys or restart ppdbd "
+				 "with more --memory", (unsigned long long)(r->header->memory_max >> 20));
+	return pp_detail(PPDB_FULL, "the arena is full: it cannot grow beyond %llu MiB, though its limit is %llu MiB, because its "
+			 "file system is full (or this process has a ulimit -f); delete keys or give it more memory",
+			 (unsigned long long)((r->segments_at + n * PP_SEGMENT_BYTES) >> 20),
+			 (unsigned long long)(r->header->memory_max >> 20));
+}
+
 /* End of the page table that is backed; between it and segment 0 the file may have a hole. */
 static uint64_t backed_tables(const struct pp_region *r, uint64_t segments)
 {
