@@ -101,7 +101,7 @@ static int apply(struct pp_thread *t, const struct pp_apply *a, const struct pp_
 		return replace(t, a, cell);
 	pp_index_find(t, list, 0, k, true, &p);
 	if (p.equal)
-		return replace(t, a, pp_block_refs(p.block)[p.at]);
+		return replace(t, a, pp_block_ref(p.block, p.at));
 	rc = cell_new(t, a, k, &cell);
 	if (rc)
 		return rc;

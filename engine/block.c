@@ -36,7 +36,6 @@ static int prefix_order(const struct pp_leafblock *b, const struct pp_ikey *k)
 
 unsigned pp_block_find(const struct pp_region *r, const struct pp_leafblock *b, const struct pp_ikey *k, bool *equal)
 {
-	const uint64_t *refs = pp_block_refs(b);
 	unsigned low, high;
 	uint64_t s;
 	int c;
@@ -52,7 +51,7 @@ unsigned pp_block_find(const struct pp_region *r, const struct pp_leafblock *b, 
 	while (low < high) { /* equal slices: whole keys decide */
 		unsigned mid = low + (high - low) / 2;
 
-		c = pp_cell_compare(pp_at(r, refs[mid]), k);
+		c = pp_cell_compare(pp_at(r, pp_block_ref(b, mid)), k);
 		if (c == 0) {
 			*equal = true;
 			return mid;
@@ -71,7 +70,8 @@ void pp_entries_load(struct pp_entries *e, const struct pp_leafblock *b)
 	e->prefix_size = b->prefix_size;
 	e->prefix = pp_block_prefix(b);
 	memcpy(e->slice, b->slices, b->count * sizeof(uint64_t));
-	memcpy(e->ref, pp_block_refs(b), b->count * sizeof(uint64_t));
+	for (unsigned i = 0; i < b->count; i++)
+		e->ref[i] = pp_block_ref(b, i);
 }
 
 /* Shortens the prefix to `size` bytes: the bytes that leave it move into the slices. */
@@ -127,7 +127,8 @@ void pp_entries_append(struct pp_entries *e, const struct pp_leafblock *b)
 	common = pp_common(e->prefix, e->prefix_size, pp_block_prefix(b), b->prefix_size);
 	entries_shorten(e, common);
 	memcpy(e->slice + e->count, b->slices, b->count * sizeof(uint64_t));
-	memcpy(e->ref + e->count, pp_block_refs(b), b->count * sizeof(uint64_t));
+	for (unsigned i = 0; i < b->count; i++)
+		e->ref[e->count + i] = pp_block_ref(b, i);
 	if (common < b->prefix_size)
 		shorten(e->slice + e->count, b->count, pp_block_prefix(b), b->prefix_size, common);
 	e->count += b->count;
@@ -139,6 +140,12 @@ static uint32_t longest_prefix(const struct pp_region *r, const struct pp_entrie
 	const struct pp_cell *a = pp_at(r, e->ref[from]), *z = pp_at(r, e->ref[from + count - 1]);
 
 	return pp_common(pp_cell_key(a), pp_cell_key_size(a), pp_cell_key(z), pp_cell_key_size(z));
+}
+
+static void put_ref(struct pp_leafblock *b, unsigned i, pp_ref ref)
+{
+	pp_block_refs_low(b)[i] = (uint32_t)ref;
+	pp_block_refs_high(b)[i] = (uint8_t)(ref >> 32);
 }
 
 static uint8_t *append_bytes(uint8_t *to, const uint8_t *bytes, uint32_t size)
@@ -162,7 +169,7 @@ int pp_block_build(struct pp_thread *t, const struct pp_entries *e, unsigned fro
 		prefix_size = longest_prefix(r, e, from, count);
 		prefix = pp_cell_key((const struct pp_cell *)pp_at(r, e->ref[from]));
 	}
-	rc = pp_alloc(t, sizeof(*b) + 16 * (uint64_t)count + prefix_size + low.size + high.size,
+	rc = pp_alloc(t, sizeof(*b) + PP_ENTRY_BYTES * (uint64_t)count + prefix_size + low.size + high.size,
 		      PP_KIND_OTHER, out);
 	if (rc)
 		return rc;
@@ -181,7 +188,8 @@ int pp_block_build(struct pp_thread *t, const struct pp_entries *e, unsigned fro
 			b->slices[i] = pp_slice(pp_cell_key(c), pp_cell_key_size(c), prefix_size);
 		}
 	}
-	memcpy(pp_block_refs(b), e->ref + from, count * sizeof(uint64_t));
+	for (unsigned i = 0; i < count; i++)
+		put_ref(b, i, e->ref[from + i]);
 	tail = append_bytes((uint8_t *)(uintptr_t)pp_block_prefix(b), prefix, prefix_size);
 	tail = append_bytes(tail, low.bytes, low.size);
 	append_bytes(tail, high.bytes, high.size);

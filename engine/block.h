@@ -12,14 +12,27 @@ static inline uint64_t *pp_block_slices(struct pp_leafblock *b)
 	return b->slices;
 }
 
-static inline uint64_t *pp_block_refs(const struct pp_leafblock *b)
+/* A reference has 40 bits: the low 32 of all entries, then the high 8. */
+#define PP_ENTRY_BYTES (8 + 4 + 1)
+
+static inline uint32_t *pp_block_refs_low(const struct pp_leafblock *b)
 {
-	return (uint64_t *)(uintptr_t)b->slices + b->count;
+	return (uint32_t *)((uint64_t *)(uintptr_t)b->slices + b->count);
+}
+
+static inline uint8_t *pp_block_refs_high(const struct pp_leafblock *b)
+{
+	return (uint8_t *)(pp_block_refs_low(b) + b->count);
+}
+
+static inline pp_ref pp_block_ref(const struct pp_leafblock *b, unsigned i)
+{
+	return (pp_ref)pp_block_refs_high(b)[i] << 32 | pp_block_refs_low(b)[i];
 }
 
 static inline const uint8_t *pp_block_prefix(const struct pp_leafblock *b)
 {
-	return (const uint8_t *)(b->slices + 2 * (size_t)b->count);
+	return pp_block_refs_high(b) + b->count;
 }
 
 static inline const uint8_t *pp_block_low(const struct pp_leafblock *b)

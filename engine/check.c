@@ -132,7 +132,7 @@ static void check_chain(struct check *c, pp_ref cell_ref, struct pp_cell *cell)
 
 static void check_entry(struct check *c, const struct pp_leafblock *b, unsigned i, unsigned level)
 {
-	pp_ref ref = pp_block_refs(b)[i];
+	pp_ref ref = pp_block_ref(b, i);
 	struct pp_cell *cell = pp_at(c->t->region, ref);
 	struct pp_ikey k;
 	uint64_t slice;
@@ -145,7 +145,7 @@ static void check_entry(struct check *c, const struct pp_leafblock *b, unsigned 
 		complain(c, "entry %u of block %#llx has a slice that is not its key's", i, HEX(pp_ref_of(c->t->region, b)));
 	if (pp_block_beyond(b, &k) || pp_block_below(b, &k))
 		complain(c, "key cell %#llx lies outside of the bounds of its leaf", HEX(ref));
-	if (i && pp_cell_compare(pp_at(c->t->region, pp_block_refs(b)[i - 1]), &k) >= 0)
+	if (i && pp_cell_compare(pp_at(c->t->region, pp_block_ref(b, i - 1)), &k) >= 0)
 		complain(c, "key cell %#llx is not in order in its leaf", HEX(ref));
 	if (!!(cell->flags & PP_C_INDEX) != (level > 0))
 		complain(c, "cell %#llx is of the wrong kind for level %u", HEX(ref), level);
@@ -192,7 +192,7 @@ static void check_level(struct check *c, unsigned list, unsigned level)
 		if (c->quiet)
 			check_bounds(c, b, &low);
 		for (unsigned i = 0; i < b->count; i++)
-			__builtin_prefetch(pp_at(c->t->region, pp_block_refs(b)[i]));
+			__builtin_prefetch(pp_at(c->t->region, pp_block_ref(b, i)));
 		for (unsigned i = 0; i < b->count; i++)
 			check_entry(c, b, i, level);
 		pp_keybuf_copy(&low, pp_block_high(b), b->high_size);
@@ -256,6 +256,8 @@ static int check_bytes(struct check *c)
 	r->limbo_bytes = a.limbo_bytes;
 	r->private_bytes = a.private_bytes;
 	r->unaccounted_bytes = a.committed_bytes > sum ? a.committed_bytes - sum : sum - a.committed_bytes;
+	if (c->quiet && a.stray_bytes)
+		complain(c, "%llu bytes belong to no live slot and to no list", HEX(a.stray_bytes));
 	if (c->quiet && r->unaccounted_bytes)
 		complain(c, "%llu bytes of the arena are not accounted for", HEX(r->unaccounted_bytes));
 	return 0;

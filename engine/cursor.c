@@ -64,7 +64,7 @@ static void fetch_entry(struct pp_thread *t, const struct pp_leafblock *b, int a
 
 	if (at < 0 || at >= b->count)
 		return;
-	cell = pp_at(t->region, pp_block_refs(b)[at]);
+	cell = pp_at(t->region, pp_block_ref(b, at));
 	__builtin_prefetch(cell);
 	__builtin_prefetch(cell + 64);
 }
@@ -142,7 +142,7 @@ static void load_backward(struct pp_cursor *c, struct stream *s)
 
 static bool take(struct pp_cursor *c, struct stream *s)
 {
-	pp_ref cell = pp_block_refs(s->block)[s->at];
+	pp_ref cell = pp_block_ref(s->block, s->at);
 
 	if (c->forward)
 		fetch_ahead(c, s);
@@ -153,7 +153,7 @@ static bool take(struct pp_cursor *c, struct stream *s)
 
 static bool key_at_least(const struct pp_thread *t, const struct stream *s, int at, const struct pp_keybuf *limit)
 {
-	return pp_cell_compare(pp_at(t->region, pp_block_refs(s->block)[at]), &limit->key) >= 0;
+	return pp_cell_compare(pp_at(t->region, pp_block_ref(s->block, at)), &limit->key) >= 0;
 }
 
 /* Goes on to the block where this one's high key is. */
@@ -331,7 +331,7 @@ static unsigned build(struct pp_cursor *c, unsigned node)
 /* A stream's item was read when it was met, which may be long ago: true if its key is still there, with what it says now. */
 static bool renew_hit(struct pp_cursor *c, struct stream *s)
 {
-	return pp_hit_fill(c->t, pp_block_refs(s->block)[c->forward ? s->at - 1 : s->at + 1], PP_LATEST, &s->hit) == 0;
+	return pp_hit_fill(c->t, pp_block_ref(s->block, c->forward ? s->at - 1 : s->at + 1), PP_LATEST, &s->hit) == 0;
 }
 
 static int give(struct pp_cursor *c, struct pp_hit *out)

@@ -2,8 +2,9 @@
  * hint.c - the hash hint table.
  *
  * Races are harmless by design: entries are single words, two writers may overwrite each other's, and a lost one costs a descent.
- * Growing: the keeper allocates a table twice as large whose `previous` names the old one, publishes it, refills it by walking
- * the index, then clears `previous` and retires the old table. Readers look into both meanwhile.
+ * Growing, in steps so that the house thread can do its rounds in between: the keeper allocates a larger table whose `previous` names the
+ * old one, publishes it, refills it by walking the index some leaves at a time, then clears `previous` and retires the old table. Readers
+ * look into both meanwhile.
  *
  * Ordering. [hint.enter:entry] pairs [hint.find:entry]: a cell is LIVE and complete before its entry can be seen.
  *
@@ -31,7 +32,7 @@ static struct pp_hints *table(struct pp_thread *t)
 
 static pp_a64 *line_of(struct pp_hints *h, uint64_t hash)
 {
-	return h->entry + (hash & h->mask) * WAYS;
+	return h->entry + ((uint64_t)(uint32_t)hash * h->lines >> 32) * WAYS;
 }
 
 static uint64_t make_entry(uint64_t hash, uint64_t gen, pp_ref cell)
@@ -123,7 +124,7 @@ static int new_table(struct pp_thread *t, uint64_t lines, uint64_t previous, uin
 		return rc;
 	h = pp_at(t->region, ref);
 	memset(h, 0, sizeof(*h) + lines * WAYS * sizeof(uint64_t));
-	h->mask = lines - 1;
+	h->lines = lines;
 	pp_store_rlx(&h->previous, previous); /* published by the store to engine.hints */
 	*link = PP_LINK(ref, pp_gen_of(t->region, ref));
 	return 0;
@@ -152,66 +153,66 @@ int pp_hint_format(struct pp_thread *t, uint64_t lines)
 static void refill_leaf(struct pp_thread *t, const struct pp_leafblock *b)
 {
 	for (unsigned i = 0; i < b->count; i++)
-		__builtin_prefetch(pp_at(t->region, pp_block_refs(b)[i]));
+		__builtin_prefetch(pp_at(t->region, pp_block_ref(b, i)));
 	for (unsigned i = 0; i < b->count; i++) {
-		struct pp_cell *c = pp_at(t->region, pp_block_refs(b)[i]);
+		struct pp_cell *c = pp_at(t->region, pp_block_ref(b, i));
 		struct pp_ikey k = {pp_cell_key(c), pp_cell_key_size(c)};
 
-		pp_hint_enter(t, pp_key_hash(&k), pp_block_refs(b)[i]);
+		pp_hint_enter(t, pp_key_hash(&k), pp_block_ref(b, i));
 	}
 }
 
-static void refill_list(struct pp_thread *t, unsigned list)
+bool pp_hint_refill(struct pp_thread *t, struct pp_hint_walk *w, unsigned leaves)
 {
-	static const uint8_t lowest[1];
-	struct pp_keybuf at;
+	unsigned lists = pp_engine(t)->lists;
 	struct pp_place p;
 
-	pp_keybuf_copy(&at, lowest, 0);
-	for (bool more = true; more;) {
+	while (leaves-- && w->list < lists) {
 		pp_read_enter(t);
-		pp_index_find(t, list, 0, &at.key, false, &p);
+		pp_index_find(t, w->list, 0, &w->at.key, false, &p);
 		refill_leaf(t, p.block);
-		more = p.block->high_size != 0;
-		if (more)
-			pp_keybuf_copy(&at, pp_block_high(p.block), p.block->high_size);
+		pp_keybuf_copy(&w->at, pp_block_high(p.block), p.block->high_size);
+		if (!p.block->high_size)
+			w->list++;
 		pp_read_leave(t);
 	}
+	return w->list < lists;
 }
 
-int pp_hint_grow(struct pp_thread *t, uint64_t keys)
+/* A table that is three quarters full is followed by one that is three fifths full. */
+int pp_hint_grow_begin(struct pp_thread *t, uint64_t keys, struct pp_hint_walk *w)
 {
-	struct pp_engine *e = pp_engine(t);
-	struct pp_hints *h;
 	uint64_t link, previous;
+	struct pp_hints *h;
 	int rc = 0;
 
+	w->list = 0;
+	pp_keybuf_copy(&w->at, (const uint8_t *)"", 0);
 	pp_read_enter(t);
-	previous = pp_protect(t, &e->hints);
+	previous = pp_protect(t, &pp_engine(t)->hints);
 	h = pp_at(t->region, pp_link_ref(previous));
-	if (keys * 4 > (h->mask + 1) * WAYS * 3) { /* three quarters full: make it half empty at least */
-		uint64_t lines = h->mask + 1;
-
-		while (keys * 2 > lines * WAYS)
-			lines *= 2;
-		rc = new_table(t, lines, previous, &link);
+	if (pp_protect(t, &h->previous)) {
+		rc = 1; /* a growth that a dead daemon left half done */
+	} else if (keys * 4 > h->lines * WAYS * 3) {
+		rc = new_table(t, keys * 5 / 3 / WAYS + 1, previous, &link);
 		if (!rc) {
 			publish(t, link);
 			rc = 1;
 		}
-	} else {
-		previous = pp_protect(t, &h->previous); /* a growth that a dead daemon left half done */
-		rc = previous ? 1 : 0;
 	}
 	pp_read_leave(t);
-	if (rc <= 0)
-		return rc;
-	for (unsigned i = 0; i < e->lists; i++)
-		refill_list(t, i);
+	return rc;
+}
+
+void pp_hint_grow_end(struct pp_thread *t)
+{
+	struct pp_hints *h;
+	uint64_t previous;
+
 	pp_read_enter(t);
 	h = table(t);
+	previous = pp_protect(t, &h->previous);
 	pp_store_rel(&h->previous, 0);
 	pp_retire(t, pp_link_ref(previous), pp_link_gen(previous));
 	pp_read_leave(t);
-	return 1;
 }

@@ -22,8 +22,17 @@ void pp_hint_prefetch(struct pp_thread *, uint64_t hash);
 /* Brings the cells near that could be the key's. */
 void pp_hint_prefetch_cell(struct pp_thread *, uint64_t hash);
 
-/* Creates the first table (new region). Keeper: doubles it when keys outgrow it, refilling from the index; 1 = grew. */
+/* Creates the first table (new region). */
 int pp_hint_format(struct pp_thread *, uint64_t lines);
-int pp_hint_grow(struct pp_thread *, uint64_t keys);
+
+/* Keeper: growing in steps. begin: 1 = a larger table is in force and has to be refilled, 0 = not needed, or an error; refill: true =
+ * more to do; then end. */
+struct pp_hint_walk {
+	unsigned list;
+	struct pp_keybuf at;
+};
+int pp_hint_grow_begin(struct pp_thread *, uint64_t keys, struct pp_hint_walk *);
+bool pp_hint_refill(struct pp_thread *, struct pp_hint_walk *, unsigned leaves);
+void pp_hint_grow_end(struct pp_thread *);
 
 #endif

@@ -26,6 +26,8 @@
 #define TODO_AHEAD 8
 #define LEAVES_STEP 64
 #define LEAVES_BUSY 8                  /* while clients write: what the sweep finds can wait */
+#define PAGES_AHEAD 64
+#define LEAVES_REFILL 256
 #define WANTED_MAX (2 * PP_VALUE_MAX)
 #define HINTS_NS UINT64_C(20000000)
 
@@ -142,7 +144,7 @@ static void tidy_leaf(struct pp_keeper *k, struct pp_place *p, bool *later)
 	uint64_t durable = pp_load_acq(&k->region.globals->durable_epoch);
 
 	for (unsigned i = 0; i < b->count; i++) {
-		pp_ref cell = pp_block_refs(b)[i];
+		pp_ref cell = pp_block_ref(b, i);
 
 		if (pp_cell_tidy(&k->house, PP_LINK(cell, pp_gen_of(&k->region, cell)), durable))
 			*later = true;
@@ -199,14 +201,33 @@ static uint64_t key_count(struct pp_keeper *k)
 	return keys;
 }
 
-static void hints_step(struct pp_keeper *k)
+static void hints_end(struct pp_keeper *k)
+{
+	pp_hint_grow_end(&k->house);
+	k->round.idle = 0; /* the old table waits for a round */
+	free(k->hint_walk);
+	k->hint_walk = NULL;
+}
+
+/* True = a table is being refilled. */
+static bool hints_step(struct pp_keeper *k)
 {
 	uint64_t now = pp_now_ns();
 
+	if (k->hint_walk) {
+		if (!pp_hint_refill(&k->house, k->hint_walk, LEAVES_REFILL))
+			hints_end(k);
+		return k->hint_walk != NULL;
+	}
 	if (now - k->checked_hints_ns < HINTS_NS)
-		return;
+		return false;
 	k->checked_hints_ns = now;
-	pp_hint_grow(&k->house, key_count(k));
+	k->hint_walk = malloc(sizeof(*k->hint_walk));
+	if (k->hint_walk && pp_hint_grow_begin(&k->house, key_count(k), k->hint_walk) == 1)
+		return true;
+	free(k->hint_walk);
+	k->hint_walk = NULL;
+	return false;
 }
 
 /* Log bytes that writers wait for, at most WANTED_MAX. */

@@ -144,7 +144,7 @@ static pp_ref child_of(struct pp_thread *t, const struct pp_leafblock *b, const 
 	if (equal && !before)
 		i++;
 	while (i-- > 0) {
-		struct pp_cell *c = pp_at(t->region, pp_block_refs(b)[i]);
+		struct pp_cell *c = pp_at(t->region, pp_block_ref(b, i));
 		uint64_t link = pp_load_rlx(&c->head); /* immutable in index cells */
 
 		if (leaf_live(t, link))
@@ -236,7 +236,7 @@ bool pp_leaf_swap(struct pp_thread *t, struct pp_place *p, pp_ref block)
 	pp_note_block(t, PP_NOTE_BLOCK, old, pp_leaf_link(t, p->leaf));
 	PP_FAULT_POINT("index.swap.noted");
 	/* [index.link:head] pairs [index.find:head]: the new block is complete */
-	if (!pp_cas_acqrel(&l->head, &expected, block | PP_LEAF_OPEN)) {
+	if (!pp_cas_seq(&l->head, &expected, block | PP_LEAF_OPEN)) {
 		pp_stat_add(&t->slot->count.cas_retries, 1);
 		return false;
 	}
@@ -472,7 +472,7 @@ static bool cell_reachable(struct pp_thread *t, unsigned list, unsigned level, p
 	if (level >= pp_load_acq(&pp_engine(t)->list[list].levels))
 		return false;
 	pp_index_find(t, list, level, &k, false, &p);
-	return p.equal && pp_block_refs(p.block)[p.at] == ref;
+	return p.equal && pp_block_ref(p.block, p.at) == ref;
 }
 
 static bool leaf_reachable(struct pp_thread *t, unsigned list, unsigned level, pp_ref ref)

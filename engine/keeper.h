@@ -51,7 +51,7 @@ bool pp_keeper_busy(const struct pp_keeper *);
  * stay taken for so long. > 0: made one. */
 int pp_keeper_prepare(struct pp_keeper *);
 
-/* Checkpoints, by a third thread, so that neither commits nor reclamation wait for them: true when the log has grown enough. */
+/* Checkpoints, by another thread, so that neither commits nor reclamation wait for them: true when the log has grown enough. */
 bool pp_keeper_checkpoint_due(struct pp_keeper *);
 int pp_keeper_checkpoint(struct pp_keeper *);  /* now, in the calling thread; 0 or an error with detail */
 

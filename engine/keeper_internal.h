@@ -10,6 +10,7 @@
 #define PP_ENGINE_KEEPER_INTERNAL_H
 
 #include "engine/checkpoint.h"
+#include "engine/hint.h"
 #include "engine/keeper.h"
 #include "engine/wal.h"
 #include "shm/reclaim.h"
@@ -79,8 +80,9 @@ struct pp_keeper {
 	struct pp_extra_slots *extra;      /* [procs]: control regions */
 	pp_a32 *extra_set;                 /* [procs] */
 	pp_a32 *pinned;                    /* [procs]: 1 = a read-only client from before our start whose slots we have not seen yet */
+	struct pp_hint_walk *hint_walk;    /* a growth of the hint table under way, NULL = none */
 	struct pp_counters retired_counts; /* of slots that were given back */
-	uint64_t last_prepare_ns, checked_hints_ns;
+	uint64_t checked_hints_ns;
 
 	/* checkpoints */
 	struct pp_thread ckpt;

@@ -103,7 +103,7 @@ struct pp_leaf {
 };
 
 /*
- * block:  | struct | slices[count] | refs[count] | prefix bytes | low key | high key |
+ * block:  | struct | slices[count] | low 32 bits of refs[count] | high 8 bits of refs[count] | prefix bytes | low key | high key |
  * Keys in [low, high); high_size 0 = no bound (rightmost); low_size 0 = leftmost. Immutable once linked.
  */
 struct pp_leafblock {
@@ -152,7 +152,7 @@ enum pp_strategy { PP_STRATEGY_SINGLE = 0, PP_STRATEGY_RANGE = 1, PP_STRATEGY_HA
 
 /* Hint table: lines of eight entries {16 tag | 8 generation | 40 key cell}. Lossy; see engine/hint.h. */
 struct pp_hints {
-	uint64_t mask;                     /* lines - 1 */
+	uint64_t lines;
 	pp_a64 previous;                   /* PP_LINK of the table this one replaces while it is being filled, 0 = none */
 	uint64_t spare[4];                 /* header and this fill a line, so lines of entries are cache lines */
 	pp_a64 entry[];

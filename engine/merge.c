@@ -40,7 +40,7 @@ static void drop_hint(struct pp_thread *t, unsigned list, unsigned level, const 
 		pp_index_find(t, list, level, low, true, &p);
 		if (!p.equal)
 			return;
-		cell = pp_block_refs(p.block)[p.at];
+		cell = pp_block_ref(p.block, p.at);
 		c = pp_at(t->region, cell);
 		if (pp_link_ref(pp_load_rlx(&c->head)) != right) /* immutable */
 			return;
@@ -87,7 +87,7 @@ static bool complete(struct pp_thread *t, unsigned list, unsigned level, pp_ref 
 	pp_keybuf_copy(&low, pp_block_low(content), content->low_size);
 	pp_note_block(t, PP_NOTE_BLOCK, content_ref, right_link);
 	pp_note_block(t, PP_NOTE_LEAF, right, list | level << 16);
-	if (pp_cas_acqrel(&r->head, &expected, (uint64_t)PP_LEAF_GONE)) {
+	if (pp_cas_seq(&r->head, &expected, (uint64_t)PP_LEAF_GONE)) {
 		PP_FAULT_POINT("merge.gone");
 		pp_retire(t, content_ref, content_gen);
 		pp_retire(t, right, pp_link_gen(right_link));

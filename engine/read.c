@@ -30,7 +30,7 @@ pp_ref pp_cell_find(struct pp_thread *t, uint64_t hash, const struct pp_ikey *k)
 	}
 	pp_stat_add(&t->slot->count.hint_misses, 1);
 	pp_index_find(t, pp_list_of(t, hash), 0, k, false, &p);
-	return p.equal ? pp_block_refs(p.block)[p.at] : 0;
+	return p.equal ? pp_block_ref(p.block, p.at) : 0;
 }
 
 int pp_hit_fill(struct pp_thread *t, pp_ref cell_ref, uint64_t snapshot, struct pp_hit *out)

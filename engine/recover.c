@@ -335,6 +335,18 @@ static int claim_slots(struct recovery *r)
 	return 0;
 }
 
+static void grow_hints(struct pp_keeper *k, uint64_t keys)
+{
+	struct pp_hint_walk *w = malloc(sizeof(*w));
+
+	if (w && pp_hint_grow_begin(&k->house, keys, w) == 1) {
+		while (pp_hint_refill(&k->house, w, 1024))
+			;
+		pp_hint_grow_end(&k->house);
+	}
+	free(w);
+}
+
 int pp_recover_cold(struct pp_keeper *k, struct pp_wal_recovered *log, struct pp_ckpt_reader *ckpt)
 {
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -348,7 +360,7 @@ int pp_recover_cold(struct pp_keeper *k, struct pp_wal_recovered *log, struct pp
 	r->appliers = cores < 1 ? 1 : cores > APPLIERS_MAX ? APPLIERS_MAX : (unsigned)cores;
 	rc = claim_slots(r);
 	if (!rc && ckpt) {
-		pp_hint_grow(&k->house, pp_ckpt_get_info(ckpt)->records);
+		grow_hints(k, pp_ckpt_get_info(ckpt)->records);
 		rc = read_checkpoint(r);
 	}
 	if (!rc)

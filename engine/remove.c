@@ -44,7 +44,7 @@ static void unlink_cell(struct pp_thread *t, pp_ref cell_ref, uint64_t hash)
 
 	do {
 		pp_index_find(t, list, 0, &k, true, &p);
-		if (!p.equal || pp_block_refs(p.block)[p.at] != cell_ref)
+		if (!p.equal || pp_block_ref(p.block, p.at) != cell_ref)
 			return; /* a writer has put a new cell in its place, and retired this one */
 		pp_note_block(t, PP_NOTE_CELL, cell_ref, list);
 		rc = pp_index_unlink(t, &p);
@@ -72,7 +72,7 @@ static void remove_cell(struct pp_thread *t, pp_ref cell_ref, uint64_t head)
 	if (block)
 		pp_note_block(t, PP_NOTE_VERSION, block, PP_LINK(cell_ref, pp_gen_of(t->region, cell_ref)));
 	PP_FAULT_POINT("remove.noted");
-	if (!pp_cas_acqrel(&c->head, &head, PP_DEAD)) {
+	if (!pp_cas_seq(&c->head, &head, PP_DEAD)) {
 		pp_notes_clear(t);
 		return;
 	}

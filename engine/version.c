@@ -127,7 +127,7 @@ static void cut(struct pp_thread *t, struct pp_cell *cell, struct pp_version *v)
 		pp_notes_clear(t);
 		return;
 	}
-	if (pp_cas_acqrel(&v->older, &older, PP_CUT)) {
+	if (pp_cas_seq(&v->older, &older, PP_CUT)) {
 		PP_FAULT_POINT("prune.cut.done");
 		for (tail = pp_older_ref(older); tail;) {
 			uint64_t next = pp_older_ref(pp_load_acq(&pp_version_at(t, tail)->older));
@@ -151,7 +151,7 @@ static bool unlink_below(struct pp_thread *t, struct pp_cell *cell, struct pp_ve
 			older |= PP_FROZEN;
 	note_version(t, cell, w);
 	PP_FAULT_POINT("prune.unlink.frozen");
-	out = pp_cas_acqrel(&v->older, &expected, older & ~PP_FROZEN);
+	out = pp_cas_seq(&v->older, &expected, older & ~PP_FROZEN);
 	if (out)
 		retire_version(t, w);
 	pp_notes_clear(t);

@@ -370,7 +370,7 @@ static int try_once(struct attempt *a)
 	}
 	pp_index_find(t, list, 0, &a->key.key, true, &place);
 	if (place.equal) {
-		cell = pp_block_refs(place.block)[place.at];
+		cell = pp_block_ref(place.block, place.at);
 		rc = overwrite(a, cell);
 		if (rc != -EAGAIN) {
 			pp_hint_enter(t, a->hash, cell);

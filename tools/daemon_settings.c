@@ -88,9 +88,9 @@ static void defaults(struct pp_settings *s)
 /* Ring entries take at most a sixteenth of the memory, 8192 a slot are plenty. */
 static uint64_t ring_for(const struct pp_settings *s)
 {
-	uint64_t n = 8192;
+	uint64_t n = 4096;
 
-	while (n > 64 && n * s->slots * sizeof(struct pp_ring_entry) > s->memory / 16)
+	while (n > 64 && n * s->slots * sizeof(struct pp_ring_entry) > s->memory / 32)
 		n /= 2;
 	return n;
 }
