@@ -137,7 +137,8 @@ $(B)/libpp-%.a: $(O)/files
 	$(call say,AR)
 	$(Q)$(AR) rcs $@ $(inputs)
 
-LIB_OBJECTS := $(call objects,$(SRC_shm) $(SRC_engine) $(SRC_client))
+# Of the layers below only what the client uses: the daemon's half of the engine (it has threads) stays out.
+LIB_OBJECTS := $(call objects,$(SRC_client)) $(B)/libpp-engine.a $(B)/libpp-shm.a
 $(SO): $(LIB_OBJECTS) client/ppdb-client.map $(O)/files
 	$(call say,LINK)
 	$(Q)$(CC) -shared $(PP_LDFLAGS) $(LDFLAGS) -Wl,-soname,libppdb-client.so.$(SOVERSION) -Wl,-z,defs \
