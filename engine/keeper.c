@@ -466,6 +466,9 @@ int pp_keeper_close(struct pp_keeper *k, bool checkpoint)
 
 		rc = rc ? rc : wal_rc;
 	}
+	pp_slot_leave(&k->house);
+	pp_slot_leave(&k->stepper);
+	pp_slot_leave(&k->ckpt);
 	pp_store_rel(&k->region.header->daemon_state, PP_DAEMON_STOPPED);
 	pp_wake_all(&k->region);
 	free_all(k);

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #define SETTLE_TIMEOUT_NS UINT64_C(5000000000)
+#define NAP_NS UINT64_C(200000)
 
 static int wait_settled(struct pp_thread *t, uint64_t epoch)
 {
@@ -29,7 +30,8 @@ static int wait_settled(struct pp_thread *t, uint64_t epoch)
 			pp_store_rel(&g->snapshot_request, 1);
 			pp_ring_bell(t->region);
 		}
-		pp_wait_durable(t, pp_load_acq(&g->durable_epoch) + 1, 200000);
+		if (pp_wait_durable(t, pp_load_acq(&g->durable_epoch) + 1, NAP_NS) == PPDB_DAEMON_GONE)
+			pp_futex_wait(&g->durable_futex, pp_load_acq(&g->durable_futex), UINT32_MAX, NAP_NS); /* it may come back */
 	}
 	return 0;
 }
