@@ -53,7 +53,7 @@ struct pp_keeper {
 	struct pp_wal *wal;
 	struct pp_thread stepper;          /* a slot of its own: its interval, no ring use */
 	uint16_t *consumed;                /* [slots]: ring index up to which entries were settled */
-	uint64_t *charged;                 /* [slots]: log bytes of settled entries since the claim */
+	pp_a64 *charged;                   /* [slots]: log bytes of settled entries; house: when a slot becomes free */
 	struct pp_flight flight[PP_FLIGHT_EPOCHS];
 	unsigned flight_first, flight_count;
 	uint64_t last_logged;              /* newest epoch handed to the log */

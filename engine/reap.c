@@ -133,6 +133,14 @@ static bool drained(struct pp_keeper *k, unsigned i)
 	return pp_tail_index(pp_load_acq(&s->tail)) == (uint16_t)pp_load_acq(&s->head);
 }
 
+/* Whoever died between taking credit and publishing took more than will ever be settled: its successor begins with equal counts. */
+static void free_slot(struct pp_keeper *k, unsigned i)
+{
+	if (k->charged) /* NULL: the log is not open yet, it will begin with equal counts itself */
+		pp_store_rel(&k->charged[i], pp_load_acq(&k->region.slots[i].credit_used));
+	pp_slot_free(&k->region, i, &k->retired_counts);
+}
+
 static bool proc_has_slots(struct pp_keeper *k, uint32_t proc)
 {
 	unsigned high = (unsigned)pp_load_acq(&k->region.globals->slots_high);
@@ -166,7 +174,7 @@ bool pp_reap_step(struct pp_keeper *k)
 			pp_reap_slot(k, i);
 		if (pp_slot_state(pp_load_acq(&k->region.slots[i].owner)) == PP_SLOT_LEAVING) {
 			if (drained(k, i))
-				pp_slot_free(&k->region, i, &k->retired_counts);
+				free_slot(k, i);
 			else
 				waiting = true;
 		}

@@ -135,7 +135,7 @@ static int settle_entry(struct pp_keeper *k, unsigned slot, uint64_t epoch, pp_r
 			pp_todo_push(k, PP_LINK(cell, pp_gen_of(&k->region, cell)), tag);
 		pp_stat_add(&k->logged_bytes, bytes);
 	}
-	k->charged[slot] += bytes;
+	pp_stat_add(&k->charged[slot], bytes);
 	return 0;
 }
 
@@ -212,7 +212,7 @@ static uint64_t wants(struct pp_keeper *k, unsigned slot)
 
 static void grant(struct pp_keeper *k, unsigned slot, uint64_t quota)
 {
-	pp_store_rel(&slot_of(k, slot)->credit_granted, k->charged[slot] + quota);
+	pp_store_rel(&slot_of(k, slot)->credit_granted, pp_load_acq(&k->charged[slot]) + quota);
 }
 
 /*
@@ -468,7 +468,7 @@ int pp_settle_start(struct pp_keeper *k, uint64_t durable_epoch)
 	}
 	for (unsigned i = 0; i < slots_high(k); i++) {
 		k->consumed[i] = (uint16_t)pp_load_acq(&slot_of(k, i)->head);
-		k->charged[i] = pp_load_acq(&slot_of(k, i)->credit_used);
+		pp_store_rel(&k->charged[i], pp_load_acq(&slot_of(k, i)->credit_used));
 	}
 	k->last_logged = pp_load_acq(&k->region.globals->open_epoch) - 1;
 	pp_store_rel(&k->region.globals->durable_epoch, durable_epoch);
