@@ -210,7 +210,8 @@ static void check_lists(struct check *c)
 
 		if (levels < 1 || levels > PP_LEVELS)
 			complain(c, "list %u has %llu levels", i, HEX(levels));
-		for (unsigned level = 0; level < levels && level < PP_LEVELS; level++)
+		/* one level more, if somebody died or stands between linking and counting it */
+		for (unsigned level = 0; level < PP_LEVELS && (level < levels || pp_load_acq(&e->list[i].tower[level])); level++)
 			check_level(c, i, level);
 	}
 	hints = pp_link_ref(pp_protect(c->t, &e->hints));
