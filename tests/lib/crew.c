@@ -860,19 +860,19 @@ static const char *unsettled(ppdb *db, unsigned processes, unsigned slots, struc
 	return why;
 }
 
-struct crew_memory crew_settled(ppdb *db, unsigned processes, unsigned slots)
+struct crew_memory crew_settled(const char *when, ppdb *db, unsigned processes, unsigned slots)
 {
 	uint64_t begin = test_now_ns();
 	struct pp_check_report r;
 	struct found f = {.count = 0};
 	const char *why;
 
-	test_say("waiting for the store to settle");
+	test_say("%s: waiting for the store to settle", when);
 	while ((why = unsettled(db, processes, slots, &r, &f))) {
 		if (test_now_ns() - begin > CREW_STUCK_NS) {
 			for (unsigned i = 0; i < f.count; i++)
 				dprintf(2, "problem: %s\n", f.text[i]);
-			test_require(false, "the store does not settle: %s", why);
+			test_require(false, "%s: the store does not settle: %s", when, why);
 		}
 		usleep(20000);
 	}

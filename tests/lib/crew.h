@@ -86,6 +86,6 @@ void crew_judge_own(struct crew *c, ppdb *db, unsigned index);
 struct crew_memory {
 	uint64_t keys, live, limbo, committed;
 };
-struct crew_memory crew_settled(ppdb *db, unsigned processes, unsigned slots);
+struct crew_memory crew_settled(const char *when, ppdb *db, unsigned processes, unsigned slots);
 
 #endif

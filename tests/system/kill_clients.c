@@ -62,7 +62,7 @@ static void storm(const char *options, unsigned batches, unsigned deaths)
 	test_store_start(&s, options);
 	db = test_store_attach(&s, 0);
 	test_ok(ppdb_put(db, 0, PPDB_S("k"), PPDB_S("v"), NULL, NULL));
-	before = crew_settled(db, OWN_PROCESSES, OWN_SLOTS);
+	before = crew_settled("after the deaths", db, OWN_PROCESSES, OWN_SLOTS);
 	c = crew_new(&s);
 	c->big = true;
 	for (unsigned batch = 0; batch < batches; batch++) {
@@ -82,13 +82,13 @@ static void storm(const char *options, unsigned batches, unsigned deaths)
 		for (unsigned i = 0; i < VICTIMS; i++)
 			crew_kill(c, i);
 		crew_dismiss(c);
-		after = crew_settled(db, OWN_PROCESSES + 1, OWN_SLOTS + 1);
+		after = crew_settled("after the deaths", db, OWN_PROCESSES + 1, OWN_SLOTS + 1);
 		crew_judge_counters(c, db);
 		test_store_check(&s, true);
 	}
 	remove_all(db);
 	for (unsigned i = 0; i < 200; i++) {
-		after = crew_settled(db, OWN_PROCESSES, OWN_SLOTS + 1);
+		after = crew_settled("after the deaths", db, OWN_PROCESSES, OWN_SLOTS + 1);
 		if (after.keys == 0 && after.live <= before.live + (1u << 20))
 			break;
 		usleep(50000);

@@ -61,7 +61,7 @@ static void finish(struct crew *c)
 
 	crew_dismiss(c);
 	db = test_store_attach(&s, 0);
-	crew_settled(db, 2, 4);
+	crew_settled("after the deaths", db, 2, 4);
 	test_ok(ppdb_detach(db));
 	test_store_check(&s, true);
 	test_store_cold(&s);

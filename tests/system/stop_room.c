@@ -3,6 +3,7 @@
  * while it asks for much room.
  */
 #include "client/ppdb.h"
+#include "shm/fault.h"
 #include "tests/lib/crew.h"
 
 #include <criterion/criterion.h>
@@ -10,6 +11,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 TestSuite(stop_room, .fini = test_stores_end, .timeout = 300);
@@ -85,6 +87,40 @@ Test(stop_room, large_among_small)
 		put_patiently(db, PPDB_S("large"), big(12 << 20));
 	for (int i = 0; i < 4; i++)
 		test_kill(pid[i]);
+	test_ok(ppdb_detach(db));
+	test_store_check(&s, true);
+	test_store_stop(&s);
+}
+
+static void die_with_credit(void *arg)
+{
+	ppdb *db = test_store_attach(&s, 0);
+
+	(void)arg;
+	test_ok(pp_fault_set("ring.publish.filled=kill:1"));
+	put_patiently(db, PPDB_S("large"), big(3 << 20));
+	test_require(false, "it is still alive");
+}
+
+/* Credit that was taken for entries that were never published must come back with the slot. */
+Test(stop_room, killed_with_credit)
+{
+	ppdb *db;
+
+	if (!pp_fault_built())
+		cr_skip_test("this build has no fault points");
+	test_begin(120);
+	test_store_start(&s, "--memory 256M --wal-segment 4M");
+	for (int i = 0; i < 30; i++) {
+		pid_t pid = test_spawn(die_with_credit, NULL);
+		int status = test_collect(pid, true);
+
+		test_require(WIFSIGNALED(status), "it ended with %#x", (unsigned)status);
+		usleep(20000);
+	}
+	db = test_store_attach(&s, 0);
+	for (int i = 0; i < 5; i++)
+		put_patiently(db, PPDB_S("large"), big(3 << 20));
 	test_ok(ppdb_detach(db));
 	test_store_check(&s, true);
 	test_store_stop(&s);
