@@ -48,7 +48,7 @@ const struct pp_conf_key pp_settings_keys[] = {
 		"files written at once (number of cores)", false },
 	{ "checkpoint-on-stop", 0, PP_CONF_FLAG, AT(checkpoint_on_stop), 0, 0, NULL, NULL, "checkpoint at a clean stop (no)",
 		false },
-	{ "house-ms", 0, PP_CONF_NUMBER, AT(house_ms), 1, 10000, NULL, "MS", "pause between rounds of housekeeping (10)",
+	{ "house-ms", 0, PP_CONF_NUMBER, AT(house_ms), 1, 10000, NULL, "MS", "pause between rounds of housekeeping when idle (50)",
 		false },
 	{ "rw-users", 0, PP_CONF_TEXT, AT(rw_users), 0, 512, NULL, "LIST",
 		"users that may write besides root and the daemon's own: names, ids, or *", false },
@@ -81,7 +81,7 @@ static void defaults(struct pp_settings *s)
 	s->stripes = 1024;
 	s->spin_ns = 20000;
 	s->backoff_max = 1024;
-	s->house_ms = 10;
+	s->house_ms = 50;
 	s->numa = true;
 }
 

@@ -19,7 +19,7 @@
 #define FAILED_NAP_NS (50 * PP_NS_PER_MS)
 #define BUSY_NAP_NS PP_NS_PER_MS
 #define MAKER_NAP_NS (5 * PP_NS_PER_MS)
-#define SCRIBE_NAP_NS (20 * PP_NS_PER_MS)
+#define SCRIBE_NAP_NS (100 * PP_NS_PER_MS)
 
 static void tell_main(struct pp_work *w)
 {
