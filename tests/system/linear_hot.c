@@ -4,10 +4,10 @@
  */
 #include "tests/system/linear_check.h"
 
+#include "shm/atomic.h"
 #include "tests/lib/store.h"
 
 #include <criterion/criterion.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
