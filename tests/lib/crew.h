@@ -17,9 +17,8 @@
 #ifndef TESTS_LIB_CREW_H
 #define TESTS_LIB_CREW_H
 
+#include "shm/atomic.h"
 #include "tests/lib/store.h"
-
-#include <stdatomic.h>
 
 #define CREW_MAX 24
 #define CREW_COUNTERS 4

@@ -5,10 +5,10 @@
  * neighbourhoods at a time, so that leaves split, thin out and merge under the iterators' feet. An iterator must meet each lasting key exactly once,
  * in order, never a key twice, never a torn value; a snapshot must show the same twice.
  */
+#include "shm/atomic.h"
 #include "tests/lib/store.h"
 
 #include <criterion/criterion.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
