@@ -25,7 +25,8 @@
 struct walk {
 	struct pp_keeper *k;
 	struct pp_ckpt_writer *w;
-	uint64_t snapshot, records, per_stream;
+	uint64_t snapshot, records;
+	uint64_t per_stream;               /* one list is cut into streams of this size; 0: each list is a stream */
 	unsigned stream, streams;
 };
 
@@ -62,7 +63,7 @@ static int put_cell(struct walk *w, pp_ref ref)
 		.tag = pp_state_epoch(state),
 		.expires_ms = pp_version_expires(v),
 	};
-	if (++w->records > w->per_stream * (w->stream + 1) && w->stream + 1 < w->streams)
+	if (w->per_stream && ++w->records > w->per_stream * (w->stream + 1) && w->stream + 1 < w->streams)
 		w->stream++;
 	return pp_ckpt_put(w->w, w->stream, &rec);
 }
@@ -111,7 +112,8 @@ static int walk_all(struct walk *w)
 	int rc = 0;
 
 	for (unsigned i = 0; i < e->lists && !rc; i++) {
-		w->stream = e->lists > 1 ? i : w->stream; /* keys rise within a stream: one list a stream */
+		if (!w->per_stream)
+			w->stream = i; /* keys rise within a stream */
 		rc = walk_list(w, i);
 	}
 	return rc;
@@ -178,7 +180,8 @@ static int write_checkpoint(struct pp_keeper *k, uint64_t snapshot)
 
 	if (rc)
 		return rc;
-	w.per_stream = keys_now(k) / w.streams + 1;
+	if (((struct pp_engine *)k->region.engine)->lists == 1)
+		w.per_stream = keys_now(k) / w.streams + 1;
 	rc = walk_all(&w);
 	if (rc) {
 		pp_ckpt_abort(w.w);

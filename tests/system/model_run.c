@@ -78,7 +78,7 @@ static void cold(struct model_run *x)
 	model_compare_all(x);
 }
 
-/* A clean stop waits for nothing but loses nothing: the log holds all, whether somebody waited for it or not. */
+/* A clean stop writes a checkpoint and loses nothing, whether somebody waited for it or not. */
 static void stop(struct model_run *x)
 {
 	test_say("clean stop and cold start");
@@ -128,7 +128,7 @@ static void run(const char *options, enum model_shape shape, unsigned writers, u
 
 TestSuite(model, .fini = test_stores_end, .timeout = 100000);
 
-#define OPTIONS "--memory 192M --checkpoint-bytes 3M --wal-segment 4M --slots 64 --wal-backend pwrite"
+#define OPTIONS "--memory 192M --checkpoint-bytes 3M --wal-segment 4M --slots 64 --wal-backend pwrite --checkpoint-on-stop"
 #define MODEL(strategy, shards, sync, shape, writers)                                                                      \
 	Test(model, strategy##_##shards##_##sync##_##shape)                                                                \
 	{                                                                                                                  \
