@@ -244,7 +244,7 @@ static uint64_t wanted(struct pp_keeper *k)
 	return bytes < WANTED_MAX ? bytes : WANTED_MAX;
 }
 
-/* Keeps log segments ready. Without disk space for one, writers get -ENOSPC once the spare one is all that is left. */
+/* Keeps log segments ready. Without disk space for one, writers get -ENOSPC once their credit is used up. */
 int pp_keeper_prepare(struct pp_keeper *k)
 {
 	int rc;
@@ -252,8 +252,7 @@ int pp_keeper_prepare(struct pp_keeper *k)
 	if (k->log_error)
 		return 0;
 	rc = pp_wal_prepare_for(k->wal, wanted(k));
-	if (rc == -ENOSPC && pp_wal_free_bytes(k->wal) <= pp_wal_segment_room(k->wal))
-		pp_store_rel(&((struct pp_engine *)k->region.engine)->wal_full, 1);
+	pp_store_rel(&((struct pp_engine *)k->region.engine)->wal_full, rc == -ENOSPC);
 	return rc;
 }
 

@@ -141,7 +141,9 @@ struct pp_engine {
 	PP_LINE pp_a64 checkpoint_epoch;   /* newest checkpoint's S; daemon */
 	pp_a64 keys_recovered;
 	pp_a64 range_bound[PP_SHARDS_MAX]; /* strategy range: first 8 user key bytes where each shard begins; keeper adapts them */
-	pp_a64 wal_segments, wal_bytes, wal_units, wal_records, wal_full; /* daemon's statistics; wal_full: no disk space */
+	pp_a64 wal_segments, wal_bytes, wal_units, wal_records; /* daemon's statistics */
+	pp_a64 wal_full;                   /* 1: no disk space for another segment; daemon */
+	pp_a64 wal_reserve;                /* log bytes that each slot may use beyond its credit for deletes; daemon */
 	char wal_backend[32];
 	struct pp_list list[PP_SHARDS_MAX];
 	struct pp_shard shard[PP_SHARDS_MAX];

@@ -23,6 +23,7 @@
 
 #define SPARE 2                        /* entries kept for helping others */
 #define POLL_NS UINT64_C(5000000)
+#define FULL_NS UINT64_C(50000000)     /* without credit that long, all own entries durable, on a full disk: there is none to come */
 
 uint64_t pp_record_bytes(struct pp_thread *t, pp_ref version)
 {
@@ -32,20 +33,38 @@ uint64_t pp_record_bytes(struct pp_thread *t, pp_ref version)
 	return pp_record_size(c->key_size, v->size);
 }
 
+static uint16_t used_entries(struct pp_slot *s)
+{
+	return (uint16_t)(pp_tail_index(pp_load_acq(&s->tail)) - (uint16_t)pp_load_acq(&s->head));
+}
+
 static bool has_room(struct pp_thread *t, uint64_t bytes, unsigned spare)
 {
+	const struct pp_engine *e = t->region->engine;
 	struct pp_slot *s = t->slot;
-	uint16_t used = (uint16_t)(pp_tail_index(pp_load_acq(&s->tail)) - (uint16_t)pp_load_acq(&s->head));
+	uint64_t reserve = t->reserve ? pp_load_rlx(&e->wal_reserve) : 0; /* hint: the log itself refuses what does not fit */
 
-	return used + spare < t->region->header->ring_entries &&
-	       pp_load_rlx(&s->credit_used) + bytes <= pp_load_acq(&s->credit_granted);
+	return used_entries(s) + spare < t->region->header->ring_entries &&
+	       pp_load_rlx(&s->credit_used) + bytes <= pp_load_acq(&s->credit_granted) + reserve;
+}
+
+/* A full disk alone is no reason to give up: prepared segments may have room, and credit for it comes as own writes become durable. */
+static bool no_credit_to_come(struct pp_thread *t, uint64_t *since_ns)
+{
+	const struct pp_engine *e = t->region->engine;
+	uint64_t now = pp_now_ns();
+
+	if (!pp_load_acq(&e->wal_full) || used_entries(t->slot))
+		*since_ns = 0;
+	else if (!*since_ns)
+		*since_ns = now;
+	return *since_ns && now - *since_ns >= FULL_NS;
 }
 
 static int wait_room(struct pp_thread *t, uint64_t bytes, uint64_t timeout_ns)
 {
 	struct pp_globals *g = t->region->globals;
-	struct pp_engine *e = t->region->engine;
-	uint64_t start = pp_now_ns(), durable;
+	uint64_t start = pp_now_ns(), full_since = 0, durable;
 	int rc;
 
 	pp_store_rel(&t->slot->credit_want, bytes);
@@ -57,7 +76,7 @@ static int wait_room(struct pp_thread *t, uint64_t bytes, uint64_t timeout_ns)
 		if (pp_load_acq(&g->failed))
 			return pp_detail((int)pp_load_acq(&g->failed),
 					 "the log could not be written; the store is read-only until ppdbd is restarted");
-		if (pp_load_acq(&e->wal_full))
+		if (no_credit_to_come(t, &full_since))
 			return pp_detail(-ENOSPC, "no disk space for the log; free space in the data directory and retry");
 		if (pp_now_ns() - start >= timeout_ns)
 			return pp_detail(PPDB_OVERLOAD, "the log ring is full: writes come faster than the disk takes them");

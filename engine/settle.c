@@ -215,6 +215,12 @@ static void grant(struct pp_keeper *k, unsigned slot, uint64_t quota)
 	pp_store_rel(&slot_of(k, slot)->credit_granted, pp_load_acq(&k->charged[slot]) + quota);
 }
 
+/* Nothing would gather then. */
+static bool disk_full(struct pp_keeper *k)
+{
+	return pp_load_acq(&((struct pp_engine *)k->region.engine)->wal_full);
+}
+
 /*
  * A slot that asks for more than there is: for a while the others get nothing new, so that prepared segments gather for it; then they do
  * for a while, and another has its turn. Without the first, small writes would starve a large one on a slow disk; without the
@@ -250,7 +256,7 @@ static uint64_t grant_wanted(struct pp_keeper *k, uint64_t room, uint64_t share)
 		if (want <= share)
 			continue;
 		if (want > room)
-			return save_for(k, slot) ? 0 : room;
+			return !disk_full(k) && save_for(k, slot) ? 0 : room;
 		grant(k, slot, want);
 		room -= want;
 	}
@@ -274,9 +280,9 @@ static void grant_all(struct pp_keeper *k)
 		open += pp_tail_epoch(pp_load_acq(&slot_of(k, i)->tail)) != PP_TAIL_FREE;
 		asked |= wants(k, i) != 0;
 	}
+	/* the one to spare is for deletes */
+	pp_store_rlx(&((struct pp_engine *)k->region.engine)->wal_reserve, share_of(room < keep ? room : keep, open)); /* hint */
 	room = room > keep ? room - keep : 0;
-	if (room)
-		pp_store_rel(&((struct pp_engine *)k->region.engine)->wal_full, 0);
 	share = usual = share_of(room, open);
 	if (asked)
 		share = share_of(grant_wanted(k, room, usual), open);

@@ -36,6 +36,7 @@
 #define INLINE_MAX 1024                /* a first version is inline up to this cell size */
 #define LOOKS 48                       /* at a PENDING head before it is helped */
 #define DEFAULT_TIMEOUT_NS UINT64_C(1000000000)
+#define MEMORY_NAP_NS UINT64_C(1000000)
 #define PRUNE_STEPS 24
 #define PRUNE_DEEP 512
 #define DEEP_EVERY 64                  /* writes of a key between deep prunes */
@@ -391,7 +392,48 @@ static int write_reserved(struct attempt *a)
 		pp_backoff_wait(&backoff, a->t);
 	if (a->block)
 		pp_alloc_cancel(a->t, a->block);
+	a->block = 0;
 	pp_read_leave(a->t);
+	return rc;
+}
+
+static int write_locked(struct attempt *a)
+{
+	unsigned stripe = pp_stripe_of(a->t->region, a->hash);
+	bool locked = pp_stripe_lock(a->t, stripe);
+	int rc = write_reserved(a);
+
+	if (locked)
+		pp_stripe_unlock(a->t, stripe);
+	return rc;
+}
+
+/* Many deletes use up the memory that is kept for them before it comes back from them: that takes a round of the daemon. */
+static bool await_memory(struct pp_thread *t, uint64_t deadline_ns)
+{
+	struct timespec nap = pp_timespec(MEMORY_NAP_NS);
+
+	if (pp_now_ns() >= deadline_ns || pp_daemon_gone(t->region))
+		return false;
+	pp_ring_bell(t->region);
+	nanosleep(&nap, NULL);
+	return true;
+}
+
+static int delete(struct attempt *a, uint64_t bytes, uint64_t timeout_ns)
+{
+	struct pp_thread *t = a->t;
+	uint64_t deadline = pp_deadline_ns(timeout_ns);
+	bool reserve = t->reserve;
+	int rc;
+
+	t->reserve = true;
+	do {
+		rc = pp_ring_reserve(t, bytes, timeout_ns);
+		if (!rc)
+			rc = write_locked(a);
+	} while (rc == PPDB_FULL && await_memory(t, deadline));
+	t->reserve = reserve;
 	return rc;
 }
 
@@ -399,8 +441,7 @@ int pp_write(struct pp_thread *t, struct pp_write *w)
 {
 	struct attempt a = {.t = t, .w = w};
 	uint64_t room = w->flags & PP_W_ADD ? sizeof(a.number) : w->size;
-	unsigned stripe;
-	bool locked;
+	uint64_t timeout_ns = w->timeout_ns ? w->timeout_ns : DEFAULT_TIMEOUT_NS;
 	int rc = key_sizes(w);
 
 	if (rc)
@@ -409,16 +450,8 @@ int pp_write(struct pp_thread *t, struct pp_write *w)
 		return pp_detail(PPDB_READONLY, "this handle is attached read-only; attach without PPDB_RDONLY to write");
 	pp_keybuf_set(&a.key, w->key.table, w->key.data, w->key.size);
 	a.hash = pp_key_hash(&a.key.key);
-	stripe = pp_stripe_of(t->region, a.hash);
-	rc = pp_ring_reserve(t, pp_record_size(w->key.size, room), w->timeout_ns ? w->timeout_ns : DEFAULT_TIMEOUT_NS);
-	if (rc)
-		return rc;
 	if (w->flags & PP_W_DELETE)
-		t->reserve = true;
-	locked = pp_stripe_lock(t, stripe);
-	rc = write_reserved(&a);
-	if (locked)
-		pp_stripe_unlock(t, stripe);
-	t->reserve = false;
-	return rc;
+		return delete(&a, pp_record_size(w->key.size, room), timeout_ns);
+	rc = pp_ring_reserve(t, pp_record_size(w->key.size, room), timeout_ns);
+	return rc ? rc : write_locked(&a);
 }

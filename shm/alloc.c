@@ -220,8 +220,7 @@ static int refill(struct pp_thread *t, unsigned klass)
 		uint64_t page = find_page(t, klass, &reserved);
 
 		if (!page)
-			return pp_detail(PPDB_FULL, "the arena is full: no page for blocks of %u bytes",
-					 pp_classes[klass].size);
+			return pp_region_full(t->region);
 		if (install(t, klass, page, reserved))
 			return 0;
 	}
