@@ -1,0 +1,197 @@
+/*
+ * full_disk.c - no space for the log: writers get -ENOSPC and a sentence, nothing that failed is ever there, deletes go on, and with space again
+ * so do writes. After a cold start the store holds exactly what was acknowledged.
+ */
+#include "tests/lib/ledger.h"
+#include "tests/lib/mount.h"
+#include "tests/lib/store.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static void clear(void)
+{
+	test_mounts_end();
+	test_stores_end();
+}
+
+TestSuite(full_disk, .fini = clear, .timeout = 300);
+
+static struct test_store s;
+static char folder[128];
+static const ppdb_wopts async = {.size = sizeof(async), .flags = PPDB_ASYNC, .timeout_ms = 20000};
+static const ppdb_wopts durable = {.size = sizeof(durable), .timeout_ms = 20000};
+
+static void says(const char *text)
+{
+	test_require(strstr(test_detail(), text), "no '%s' in: %s", text, test_detail());
+}
+
+static bool begin(bool ext4)
+{
+	test_begin(200);
+	test_store_prepare(&s, "--memory 256M --slots 16 --wal-segment 4M");
+	snprintf(folder, sizeof(folder), "%s/disk", s.dir);
+	if (!(ext4 ? test_mount_ext4(folder, 80) : test_mount_tmpfs(folder, 64)))
+		return false;
+	snprintf(s.data, sizeof(s.data), "%.90s/data", folder);
+	test_mount_ballast(folder, 32);
+	test_require(!test_store_try(&s), "ppdbd did not start");
+	return true;
+}
+
+static void failed_start(const char *text)
+{
+	char out[4096];
+	FILE *f;
+	size_t n;
+	int rc;
+
+	unlink(s.messages);
+	rc = test_store_try(&s);
+	test_require(rc == 1, "ppdbd gave %d", rc);
+	f = fopen(s.messages, "r");
+	n = f ? fread(out, 1, sizeof(out) - 1, f) : 0;
+	out[n] = '\0';
+	if (f)
+		fclose(f);
+	test_require(strstr(out, text), "no '%s' in: %s", text, out);
+}
+
+static void through_full(void)
+{
+	struct ledger *l = ledger_new();
+	ppdb *db = test_store_attach(&s, 0), *reader = test_store_attach(&s, PPDB_RDONLY);
+	unsigned n, room = 0;
+	int rc;
+
+	test_say("filling");
+	n = ledger_fill(l, db, 0, 20000, &async, &rc);
+	test_require(rc == -ENOSPC, "full gave %s: %s", test_name_of(rc), test_detail());
+	says("no disk space for the log");
+	test_require(n > 300, "full after %u writes", n);
+	for (unsigned i = 0; i < 20; i++)
+		test_expect(-ENOSPC, ledger_put(l, db, i % 2 ? i : n + i, 20000, i % 4 ? &async : &durable));
+	test_expect(-ENOSPC, ledger_put(l, db, n + 30, 1 << 20, &async));
+	/* what was accepted becomes durable, reading goes on */
+	test_ok(ppdb_sync(db, -1));
+	ledger_judge(l, db);
+	ledger_judge(l, reader);
+	test_say("deleting");
+	for (unsigned i = 0; i < n; i += 2)
+		test_ok(ledger_del(l, db, i, i % 64 ? &async : &durable));
+	test_ok(ppdb_sync(db, -1));
+	ledger_judge(l, reader);
+	test_say("full, cold start");
+	test_ok(ppdb_detach(reader));
+	test_ok(ppdb_detach(db));
+	test_store_kill(&s);
+	unlink(s.arena);
+	failed_start("No space left on device"); /* it needs a segment of its own */
+	test_mount_drop_ballast(folder);
+	test_mount_ballast(folder, 16);
+	test_require(!test_store_try(&s), "ppdbd did not start");
+	db = test_store_attach(&s, 0);
+	ledger_judge(l, db);
+	test_say("space");
+	test_mount_drop_ballast(folder);
+	for (unsigned i = 0; i < 1000 && room < 200; i++) {
+		rc = ledger_put(l, db, n + 100 + room, 20000, &async);
+		room += !rc;
+		if (rc)
+			test_sleep_ms(20);
+	}
+	test_require(room == 200, "still %s: %s", test_name_of(rc), test_detail());
+	test_ok(ppdb_sync(db, -1));
+	ledger_judge(l, db);
+	test_ok(ppdb_detach(db));
+	test_store_check(&s, true);
+	test_store_cold(&s);
+	db = test_store_attach(&s, 0);
+	ledger_judge(l, db);
+	test_ok(ppdb_detach(db));
+}
+
+Test(full_disk, tmpfs)
+{
+	if (begin(false))
+		through_full();
+}
+
+Test(full_disk, ext4)
+{
+	if (begin(true))
+		through_full();
+}
+
+/* The same daemon goes on when space comes back: nobody restarts anything. */
+Test(full_disk, space_comes_back)
+{
+	struct ledger *l = ledger_new();
+	unsigned n = 0, done;
+	ppdb *db;
+	int rc;
+
+	if (!begin(false))
+		return;
+	db = test_store_attach(&s, 0);
+	n = ledger_fill(l, db, 0, 20000, &async, &rc);
+	test_require(rc == -ENOSPC, "full gave %s: %s", test_name_of(rc), test_detail());
+	test_mount_drop_ballast(folder);
+	for (done = 0; done < 1000; done++) {
+		rc = ledger_put(l, db, n, 20000, &durable);
+		if (!rc)
+			break;
+		test_require(rc == -ENOSPC || rc == PPDB_OVERLOAD, "%s: %s", test_name_of(rc), test_detail());
+		test_sleep_ms(20);
+	}
+	test_ok(rc);
+	for (unsigned i = 1; i < 100; i++)
+		test_ok(ledger_put(l, db, n + i, 20000, &async));
+	test_ok(ppdb_sync(db, -1));
+	ledger_judge(l, db);
+	test_ok(ppdb_detach(db));
+	test_store_cold(&s);
+	db = test_store_attach(&s, 0);
+	ledger_judge(l, db);
+	test_ok(ppdb_detach(db));
+}
+
+/* No space for a checkpoint: it is given up with a message, nothing else changes. */
+Test(full_disk, checkpoint)
+{
+	struct ledger *l = ledger_new();
+	ppdb *db;
+
+	if (!begin(false))
+		return;
+	test_store_stop(&s);
+	snprintf(s.options, sizeof(s.options), "--memory 256M --slots 16 --wal-segment 4M --checkpoint-bytes 12M");
+	test_require(!test_store_try(&s), "ppdbd did not start");
+	db = test_store_attach(&s, 0);
+	for (unsigned i = 0; i < 60; i++)
+		test_ok(ledger_put(l, db, i, 200000, &async));
+	test_ok(ppdb_sync(db, -1));
+	for (unsigned i = 0; i < 400; i++) {
+		int rc = ledger_put(l, db, i % 100, 20000, &async);
+
+		test_require(!rc || rc == -ENOSPC, "%s: %s", test_name_of(rc), test_detail());
+		if (rc)
+			test_sleep_ms(5);
+	}
+	test_ok(ppdb_sync(db, -1));
+	ledger_judge(l, db);
+	test_ok(ppdb_detach(db));
+	test_mount_drop_ballast(folder);
+	test_store_cold(&s);
+	db = test_store_attach(&s, 0);
+	ledger_judge(l, db);
+	for (unsigned i = 0; i < 50; i++)
+		test_ok(ledger_put(l, db, i, 2000, NULL));
+	ledger_judge(l, db);
+	test_ok(ppdb_detach(db));
+	test_store_check(&s, true);
+}
