@@ -192,7 +192,7 @@ static void check_level(struct check *c, unsigned list, unsigned level)
 		if (c->quiet)
 			check_bounds(c, b, &low);
 		for (unsigned i = 0; i < b->count; i++)
-			__builtin_prefetch(pp_at(c->t->region, pp_block_ref(b, i)));
+			pp_near(pp_at(c->t->region, pp_block_ref(b, i)));
 		for (unsigned i = 0; i < b->count; i++)
 			check_entry(c, b, i, level);
 		pp_keybuf_copy(&low, pp_block_high(b), b->high_size);

@@ -73,7 +73,7 @@ static int put_leaf(struct walk *w, const struct pp_leafblock *b)
 	int rc = 0;
 
 	for (unsigned i = 0; i < b->count; i++)
-		__builtin_prefetch(pp_at(&w->k->region, pp_block_ref(b, i)));
+		pp_near(pp_at(&w->k->region, pp_block_ref(b, i)));
 	for (unsigned i = 0; i < b->count && !rc; i++)
 		rc = put_cell(w, pp_block_ref(b, i));
 	return rc;

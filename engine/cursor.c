@@ -65,8 +65,8 @@ static void fetch_entry(struct pp_thread *t, const struct pp_leafblock *b, int a
 	if (at < 0 || at >= b->count)
 		return;
 	cell = pp_at(t->region, pp_block_ref(b, at));
-	__builtin_prefetch(cell);
-	__builtin_prefetch(cell + 64);
+	pp_near(cell);
+	pp_near(cell + 64);
 }
 
 static void fetch_cell(struct pp_thread *t, const struct stream *s, int at)
@@ -95,11 +95,11 @@ static void fetch_ahead(struct pp_cursor *c, struct stream *s)
 	if (left > AHEAD) {
 		fetch_cell(c->t, s, s->at + AHEAD);
 		if (left == 3 * AHEAD && b->right)
-			__builtin_prefetch(pp_at(c->t->region, pp_link_ref(b->right)));
+			pp_near(pp_at(c->t->region, pp_link_ref(b->right)));
 		if (left == 2 * AHEAD && b->right) {
 			s->next = right_block(c->t, b);
 			for (int i = 0; s->next && i < 18; i++)
-				__builtin_prefetch((const char *)s->next + 64 * i);
+				pp_near((const char *)s->next + 64 * i);
 		}
 	} else if (s->next) {
 		fetch_entry(c->t, s->next, AHEAD - left);

@@ -74,7 +74,7 @@ pp_ref pp_hint_find(struct pp_thread *t, uint64_t hash, const struct pp_ikey *k)
 
 void pp_hint_prefetch(struct pp_thread *t, uint64_t hash)
 {
-	__builtin_prefetch(line_of(table(t), hash));
+	pp_near(line_of(table(t), hash));
 }
 
 void pp_hint_prefetch_cell(struct pp_thread *t, uint64_t hash)
@@ -87,8 +87,8 @@ void pp_hint_prefetch_cell(struct pp_thread *t, uint64_t hash)
 		if (e >> 48 == hash >> 48 && pp_link_ref(e)) {
 			const char *cell = pp_at(t->region, pp_link_ref(e));
 
-			__builtin_prefetch(cell - sizeof(struct pp_block));
-			__builtin_prefetch(cell + 48);
+			pp_near(cell - sizeof(struct pp_block));
+			pp_near(cell + 48);
 		}
 	}
 }
@@ -153,7 +153,7 @@ int pp_hint_format(struct pp_thread *t, uint64_t lines)
 static void refill_leaf(struct pp_thread *t, const struct pp_leafblock *b)
 {
 	for (unsigned i = 0; i < b->count; i++)
-		__builtin_prefetch(pp_at(t->region, pp_block_ref(b, i)));
+		pp_near(pp_at(t->region, pp_block_ref(b, i)));
 	for (unsigned i = 0; i < b->count; i++) {
 		struct pp_cell *c = pp_at(t->region, pp_block_ref(b, i));
 		struct pp_ikey k = {pp_cell_key(c), pp_cell_key_size(c)};

@@ -109,8 +109,8 @@ static void prefetch_todo(struct pp_keeper *k, uint64_t at, uint64_t tail)
 	if (at >= tail)
 		return;
 	cell = (const char *)k->region.base + pp_link_ref(k->todo->item[at % PP_TODO_SIZE].cell);
-	__builtin_prefetch(cell - sizeof(struct pp_block));
-	__builtin_prefetch(cell + 48);
+	pp_near(cell - sizeof(struct pp_block));
+	pp_near(cell + 48);
 }
 
 static bool todo_step(struct pp_keeper *k)

@@ -92,7 +92,7 @@ static void prefetch_block(const struct pp_leafblock *b)
 	const char *p = (const char *)b;
 
 	for (unsigned i = 0; i < 10; i++)
-		__builtin_prefetch(p + 64 * i);
+		pp_near(p + 64 * i);
 }
 
 enum step { STEP_HERE, STEP_AGAIN };

@@ -143,10 +143,10 @@ static void prefetch_entry(struct pp_keeper *k, const struct pp_ring_entry *e)
 {
 	const char *p = (const char *)k->region.base + pp_load_rlx(&e->ref); /* recheck: read again when settled */
 
-	__builtin_prefetch(p - 64);
-	__builtin_prefetch(p);
-	__builtin_prefetch(p + 64);
-	__builtin_prefetch(p + 128);
+	pp_near(p - 64);
+	pp_near(p);
+	pp_near(p + 64);
+	pp_near(p + 128);
 }
 
 /* Settles one ring up to `epoch`; stops with an error when the log has no space, to be continued. */
