@@ -6,7 +6,7 @@
  *   settle    ask the step thread to close the epoch that was open then, and wait until it is durable: no ring entry or log buffer
  *             refers to anything retired before the scan any more;
  *   announce  collect held snapshots and publish intervals, floor P and held set: owners free and prune by it.
- * Rounds run while something is written, and a few more, so that an idle store comes to rest with nothing in limbo.
+ * Rounds run while something is written or retired, and a few more, so that an idle store comes to rest with nothing in limbo.
  *
  * Dies inside: a round that was not announced is forgotten; the next daemon starts another.
  */
@@ -52,6 +52,12 @@ static bool written_since(struct pp_keeper *k)
 	return pp_load_acq(&k->region.globals->open_epoch) != k->round.last_open;
 }
 
+/* Sweeps and reaping retire blocks long after the last write: they need a round too. */
+static bool retired_since(struct pp_keeper *k)
+{
+	return pp_load_rlx(&k->house.slot->count.retires) != k->round.last_retires; /* owner */
+}
+
 static void round_start(struct pp_keeper *k)
 {
 	static struct pp_extra_slots extra[PP_EXTRA_MAX];
@@ -89,13 +95,14 @@ static bool round_step(struct pp_keeper *k)
 		round_finish(k);
 		return true;
 	}
-	if (written_since(k))
+	if (written_since(k) || retired_since(k))
 		r->idle = 0;
 	else if (r->idle >= IDLE_ROUNDS)
 		return false;
 	if (pp_now_ns() - r->started_ns < ROUND_NS)
 		return false;
 	r->idle++;
+	r->last_retires = pp_load_rlx(&k->house.slot->count.retires); /* owner */
 	round_start(k);
 	return true;
 }

@@ -38,6 +38,7 @@ struct pp_round {
 	uint64_t epoch;                    /* durable when the scan may be announced */
 	uint64_t started_ns;
 	uint64_t last_open;                /* open epoch at the last round */
+	uint64_t last_retires;             /* blocks that the house thread had retired then */
 	unsigned idle;                     /* rounds since something was written */
 	struct pp_scan scan;
 };

@@ -9,8 +9,8 @@
  * A page owned by the slot gets its free bits anew from the headers (nobody else touches them), and limbo bits for RETIRED blocks
  * (others may be setting such bits; one set too often does no harm).
  *
- * PRIVATE blocks of the slot: linked ones become LIVE; others RETIRED with PP_PRIVATE_OF left in `retired`, so that the first sweep
- * stamps an era: nothing that might have been seen is freed without a round. One CAS each, so that a reaper that dies leaves
+ * PRIVATE blocks of the slot: linked ones become LIVE; others RETIRED, and get the era after that (or, if the reaper dies in between, of
+ * the first sweep): nothing that might have been seen is freed without a round. One CAS each, so that a reaper that dies leaves
  * nothing half-done; the slot's words are cleared last, and all is idempotent.
  */
 #include "shm/alloc_internal.h"
@@ -27,7 +27,7 @@ struct reap {
 static void resolve(struct reap *a, struct pp_block *b)
 {
 	pp_ref ref = pp_payload_of(a->region, b);
-	uint64_t word = pp_load_acq(&b->word);
+	uint64_t word = pp_load_acq(&b->word), whose = PP_PRIVATE_OF(a->slot);
 
 	if (pp_block_state(word) != PP_BLOCK_PRIVATE || pp_load_rlx(&b->retired) != PP_PRIVATE_OF(a->slot)) /* visible with PRIVATE */
 		return;
@@ -36,8 +36,12 @@ static void resolve(struct reap *a, struct pp_block *b)
 		return;
 	}
 	pp_store_rel(&a->t->slot->moving, ref);
-	if (pp_cas_acqrel(&b->word, &word, pp_block_with(word, PP_BLOCK_RETIRED)))
-		pp_limbo_add(a->region, ref);
+	if (!pp_cas_acqrel(&b->word, &word, pp_block_with(word, PP_BLOCK_RETIRED)))
+		return;
+	/* the era, unless a sweep was faster: not the word alone, since nobody allocates for this slot any more */
+	pp_cas_acqrel(&b->retired, &whose, pp_load_seq(&a->region->globals->era));
+	pp_limbo_add(a->region, ref);
+	pp_stat_add(&a->t->slot->count.retires, 1);
 }
 
 /* Any page, whoever owns it: the slot's PRIVATE blocks in it. */
