@@ -7,7 +7,7 @@
  * needs (freeze the victim's `older`, CAS the predecessor's, which must not be frozen) or cut a whole tail (CAS -> CUT). With -DDEATH
  * the newest of them is a tombstone; a remover turns the head to DEAD once the tail below it has been cut.
  *
- * A pruner that meets a predecessor with a frozen `older` STOPS. If it walked on, it could change `older` of an aborted version
+ * A pruner that meets a predecessor with a frozen `older` STOPS (one look; if it freezes right after, the CAS fails and it stops too). If it walked on, it could change `older` of an aborted version
  * that a reader, who saw the version above undecided, is just about to follow: that reader would answer with an old version.
  *
  * Asserted: a LATEST reader returns a version that was the newest committed one at some moment of its call; a snapshot reader
@@ -29,7 +29,7 @@
  * @mutant M_MINIMUM -DINITIAL=4 -DPROCS=0 -DEACH=0 -DPRUNERS=2 -DSNAPSHOT      versions go by P alone, whatever is held
  * @mutant M_NO_FREEZE -DINITIAL=4 -DPROCS=0 -DEACH=0 -DPRUNERS=2 -DSNAPSHOT    a victim's `older` is not frozen
  * @mutant M_LOSER_RETIRES -DINITIAL=4 -DPROCS=0 -DEACH=0 -DPRUNERS=2 -DSNAPSHOT  who lost the unlinking CAS retires too
- * @mutant M_PASS_FROZEN -DINITIAL=2 -DPROCS=1 -DEACH=1 -DPRUNERS=2 -DLATEST -DABORTED_HEAD  a pruner walks on below a frozen predecessor
+ * @slow_mutant M_PASS_FROZEN -DINITIAL=2 -DPROCS=1 -DEACH=1 -DPRUNERS=2 -DLATEST -DABORTED_HEAD  a pruner walks on below a frozen predecessor
  * @mutant M_DEATH_UNCUT -DINITIAL=2 -DPROCS=1 -DEACH=1 -DPRUNERS=1 -DDEATH -DLATEST  DEAD while versions hang below
  */
 #define VERSIONS (INITIAL + 3 + PROCS * EACH)
@@ -53,6 +53,9 @@ byte places = INITIAL;
 byte held = 0;			/* the snapshot that is held, 0 none */
 byte always_held = 0;		/* another one, held to the end */
 byte running = 0;
+#ifdef ABORTED_HEAD
+bool reader_in = false;		/* it passed the undecided version; the rest begins here, to keep the search small */
+#endif
 
 #define IN(s, tv, tw) ((s) && (tv) <= (s) && (s) < (tw))
 #ifdef M_MINIMUM
@@ -117,6 +120,9 @@ inline cut(v) {
 proctype writer() {
 	byte h, v, o, r, n = 0;
 
+#ifdef ABORTED_HEAD
+	reader_in;
+#endif
 	do
 	:: n < EACH ->
 		d_step { n++; v = used; used++ };
@@ -179,7 +185,6 @@ proctype pruner() {
 	byte P, S, at, v = 0, newer = 0, o, x, st, tg, r;
 
 #ifdef ABORTED_HEAD
-	/* the interesting part begins here; keeps the search small */
 	places > INITIAL && E > INITIAL + 1;
 #endif
 	d_step { P = E - 1; S = held };
@@ -196,7 +201,11 @@ proctype pruner() {
 		fi;
 #endif
 		if
+#ifdef M_PASS_FROZEN
 		:: v != 0 && !(older[v] & FROZEN) &&
+#else
+		:: v != 0 &&
+#endif
 		   (st == ABORTED || (st == COMMITTED && newer && (tg == newer || !NEEDED(tg, newer)))) ->
 #ifndef M_NO_FREEZE
 			atomic { older[at] = older[at] | FROZEN; o = older[at] & (255 - FROZEN) };
@@ -295,7 +304,11 @@ again:	at = head;
 #else
 				goto again
 #endif
-			:: else -> at = o & REF
+			:: else ->
+				at = o & REF;
+#ifdef ABORTED_HEAD
+				reader_in = true
+#endif
 			fi
 		fi
 	od;
