@@ -59,6 +59,7 @@ struct pp_keeper {
 	unsigned flight_first, flight_count;
 	uint64_t last_logged;              /* newest epoch handed to the log */
 	uint64_t idle_since_ns;
+	uint64_t stats_ns;                 /* when the log's statistics were published last */
 	unsigned blocked_slot;             /* entry that found no log space: resume here; slots = none */
 	int log_error;
 	unsigned first_served, saving_for; /* slots that asked for more log space than their share */
@@ -82,8 +83,8 @@ struct pp_keeper {
 	pp_a32 *extra_set;                 /* [procs] */
 	pp_a32 *pinned;                    /* [procs]: 1 = a read-only client from before our start whose slots we have not seen yet */
 	struct pp_hint_walk *hint_walk;    /* a growth of the hint table under way, NULL = none */
-	struct pp_counters retired_counts; /* of slots that were given back */
 	uint64_t checked_hints_ns;
+	uint64_t readers_ns;               /* when their statistics were added up last */
 
 	/* checkpoints */
 	struct pp_thread ckpt;
@@ -100,6 +101,10 @@ void pp_todo_push(struct pp_keeper *, uint64_t cell_link, uint64_t tag);
 /* reap.c: house thread. Gives back all slots of dead processes; true when some are still waiting for durability. */
 bool pp_reap_step(struct pp_keeper *);
 void pp_reap_slot(struct pp_keeper *, unsigned slot);
+
+/* stat.c: house thread. What read-only clients count, each 100 ms; and for the last time when one is gone. */
+void pp_stat_readers(struct pp_keeper *);
+void pp_stat_reader_gone(struct pp_keeper *, uint32_t proc);
 
 /* remove.c: house thread. Prunes a cell, removes it when its key is gone for good; true = look again later. */
 bool pp_cell_tidy(struct pp_thread *, uint64_t cell_link, uint64_t durable);

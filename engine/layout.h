@@ -130,7 +130,6 @@ struct pp_shard {
 	PP_LINE pp_a64 keys;               /* soft: cells linked minus cells removed */
 	pp_a64 leaves, splits, merges, contention, bytes;
 	pp_a32 node, pad;
-	PP_LINE pp_a64 ops[PP_OPS];        /* sampled */
 };
 
 struct pp_engine {
@@ -141,13 +140,16 @@ struct pp_engine {
 	PP_LINE pp_a64 checkpoint_epoch;   /* newest checkpoint's S; daemon */
 	pp_a64 keys_recovered;
 	pp_a64 range_bound[PP_SHARDS_MAX]; /* strategy range: first 8 user key bytes where each shard begins; keeper adapts them */
-	pp_a64 wal_segments, wal_bytes, wal_units, wal_records; /* daemon's statistics */
+	pp_a64 wal_segments, wal_bytes, wal_units, wal_records; /* the log since the daemon started, each 100 ms */
+	pp_a64 wal_epochs, wal_stalls, wal_free_bytes, wal_write_p50_ns, wal_write_p99_ns;
 	pp_a64 wal_full;                   /* 1: no disk space for another segment; daemon */
 	pp_a64 wal_reserve;                /* log bytes that each slot may use beyond its credit for deletes; daemon */
 	char wal_backend[32];
 	struct pp_list list[PP_SHARDS_MAX];
 	struct pp_shard shard[PP_SHARDS_MAX];
 	PP_LINE pp_a64 floor[PP_FLOORS];   /* seq floors by hash of table and key; raised by removers */
+	struct pp_stats retired;           /* of slots that were given back; house thread */
+	struct pp_stats readers;           /* of read-only clients, whose slots only the daemon sees; house thread, each 100 ms */
 };
 
 enum pp_strategy { PP_STRATEGY_SINGLE = 0, PP_STRATEGY_RANGE = 1, PP_STRATEGY_HASH = 2 };
@@ -162,6 +164,7 @@ struct pp_hints {
 
 enum pp_op { PP_OP_GET, PP_OP_PUT, PP_OP_DEL, PP_OP_CAS, PP_OP_ADD, PP_OP_SCAN, PP_OP_WAIT, PP_OP_BATCH };
 
+_Static_assert(PP_USAGE == PP_SHARDS_MAX, "a row of usage for each shard");
 _Static_assert(sizeof(struct pp_version) == 32, "version header");
 _Static_assert(sizeof(struct pp_cell) == 16, "cell header");
 _Static_assert(offsetof(struct pp_cell, key) == 16, "table and key bytes are contiguous");

@@ -138,7 +138,7 @@ static void free_slot(struct pp_keeper *k, unsigned i)
 {
 	if (k->charged) /* NULL: the log is not open yet, it will begin with equal counts itself */
 		pp_store_rel(&k->charged[i], pp_load_acq(&k->region.slots[i].credit_used));
-	pp_slot_free(&k->region, i, &k->retired_counts);
+	pp_slot_free(&k->region, i, &((struct pp_engine *)k->region.engine)->retired);
 }
 
 static bool proc_has_slots(struct pp_keeper *k, uint32_t proc)
@@ -156,6 +156,7 @@ static bool proc_has_slots(struct pp_keeper *k, uint32_t proc)
 
 static void free_proc(struct pp_keeper *k, uint32_t proc)
 {
+	pp_stat_reader_gone(k, proc);
 	pp_store_rel(&k->extra_set[proc], 0);
 	pp_store_rel(&k->pinned[proc], 0);
 	pp_store_rel(&k->gone[proc], 0);

@@ -38,6 +38,29 @@ void pp_counters_fold(struct pp_counters *into, const struct pp_counters *from)
 		pp_stat_add(&sums[i], pp_load_rlx(&words[i])); /* stat */
 }
 
+void pp_stats_fold(struct pp_stats *into, const struct pp_slot *from)
+{
+	pp_counters_fold(&into->count, &from->count);
+	for (unsigned op = 0; op < PP_OPS; op++)
+		for (unsigned i = 0; i < PP_HIST_BUCKETS; i++)
+			pp_stat_add(&into->hist[op][i], pp_load_rlx(&from->hist[op][i])); /* stat */
+	for (unsigned i = 0; i < PP_USAGE; i++)
+		pp_stat_add(&into->usage[i], pp_load_rlx(&from->usage[i])); /* stat */
+}
+
+void pp_stats_clear(struct pp_slot *s)
+{
+	pp_a64 *words = (pp_a64 *)&s->count;
+
+	for (size_t i = 0; i < WORDS; i++)
+		pp_store_rlx(&words[i], 0); /* stat */
+	for (unsigned op = 0; op < PP_OPS; op++)
+		for (unsigned i = 0; i < PP_HIST_BUCKETS; i++)
+			pp_store_rlx(&s->hist[op][i], 0); /* stat */
+	for (unsigned i = 0; i < PP_USAGE; i++)
+		pp_store_rlx(&s->usage[i], 0); /* stat */
+}
+
 static uint64_t used_slots(const struct pp_region *r)
 {
 	uint64_t high = pp_load_acq(&r->globals->slots_high);
@@ -62,4 +85,13 @@ void pp_hist_region(const struct pp_region *r, unsigned op, struct pp_hist *out)
 
 	for (uint64_t i = 0; op < PP_OPS && i < slots; i++)
 		pp_hist_merge(out, r->slots[i].hist[op]);
+}
+
+uint64_t pp_usage_region(const struct pp_region *r, unsigned row)
+{
+	uint64_t slots = used_slots(r), sum = 0;
+
+	for (uint64_t i = 0; row < PP_USAGE && i < slots; i++)
+		sum += pp_load_rlx(&r->slots[i].usage[row]); /* stat */
+	return sum;
 }

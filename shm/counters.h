@@ -55,10 +55,19 @@ void pp_totals_add(struct pp_totals *into, const struct pp_counters *from);
 /* Adds `from` to counters that only the caller writes (those of freed slots, kept by the daemon). */
 void pp_counters_fold(struct pp_counters *into, const struct pp_counters *from);
 
+/* Adds all that a slot counted to sums that only the caller writes. */
+void pp_stats_fold(struct pp_stats *into, const struct pp_slot *from);
+
+/* Clears what a slot counted; its owner only, or the daemon when there is none. */
+void pp_stats_clear(struct pp_slot *);
+
 /* Sum over all slots that were ever claimed and not folded since, plus `folded` (may be NULL). */
 void pp_totals_region(const struct pp_region *, const struct pp_counters *folded, struct pp_totals *out);
 
 /* The histogram of operation `op` over all slots; adds to *out. */
 void pp_hist_region(const struct pp_region *, unsigned op, struct pp_hist *out);
+
+/* Timed operations of row `row` over all slots. */
+uint64_t pp_usage_region(const struct pp_region *, unsigned row);
 
 #endif

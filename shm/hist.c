@@ -26,6 +26,16 @@ void pp_hist_merge(struct pp_hist *into, const pp_a32 row[PP_HIST_BUCKETS])
 	}
 }
 
+void pp_hist_merge64(struct pp_hist *into, const pp_a64 row[PP_HIST_BUCKETS])
+{
+	for (unsigned i = 0; i < PP_HIST_BUCKETS; i++) {
+		uint64_t n = pp_load_rlx(&row[i]); /* stat */
+
+		into->count[i] += n;
+		into->total += n;
+	}
+}
+
 void pp_hist_add(struct pp_hist *into, const struct pp_hist *other)
 {
 	for (unsigned i = 0; i < PP_HIST_BUCKETS; i++)

@@ -35,6 +35,7 @@ static inline void pp_hist_record(pp_a32 row[PP_HIST_BUCKETS], uint64_t ns)
 uint64_t pp_hist_floor_ns(unsigned bucket);
 
 void pp_hist_merge(struct pp_hist *into, const pp_a32 row[PP_HIST_BUCKETS]);
+void pp_hist_merge64(struct pp_hist *into, const pp_a64 row[PP_HIST_BUCKETS]);
 void pp_hist_add(struct pp_hist *into, const struct pp_hist *other);
 
 /* Value below which `fraction` (0..1) of the counts lie, interpolated inside of its bucket; 0 for an empty histogram. */

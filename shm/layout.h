@@ -201,6 +201,7 @@ struct pp_note {
 
 #define PP_OPS 8                           /* histogram rows: engine's enum pp_op */
 #define PP_HIST_BUCKETS 160                /* log-linear, see shm/hist.h */
+#define PP_USAGE 256                       /* rows of `usage`: engine's shards */
 
 struct pp_counters {                       /* owner writes (pp_stat_add), anybody reads: statistics only */
 	pp_a64 ops[PP_OPS];
@@ -244,6 +245,14 @@ struct pp_slot {
 	PP_LINE pp_a64 refs[PP_CRASHREFS];
 	PP_LINE struct pp_counters count;
 	PP_LINE pp_a32 hist[PP_OPS][PP_HIST_BUCKETS];
+	PP_LINE pp_a32 usage[PP_USAGE];        /* timed operations by shard: owner, so that readers write nothing that is shared */
+};
+
+/* What slots counted, added up in the engine's area by the daemon: those that were given back, and those of read-only clients. */
+struct pp_stats {
+	PP_LINE struct pp_counters count;
+	pp_a64 hist[PP_OPS][PP_HIST_BUCKETS];
+	pp_a64 usage[PP_USAGE];
 };
 
 #define PP_TAIL_FREE ((UINT64_C(1) << 48) - 1)

@@ -20,6 +20,7 @@
 
 #include "shm/alloc.h"
 #include "shm/clock.h"
+#include "shm/counters.h"
 #include "shm/numa.h"
 
 #include <assert.h>
@@ -161,18 +162,7 @@ void pp_slot_leave(struct pp_thread *t)
 	t->slot = NULL;
 }
 
-static void fold_counters(struct pp_counters *from, struct pp_counters *sum)
-{
-	pp_a64 *source = (pp_a64 *)from, *target = (pp_a64 *)sum;
-
-	for (size_t i = 0; i < sizeof(*from) / sizeof(*source); i++) {
-		if (target)
-			pp_stat_add(&target[i], pp_load_rlx(&source[i])); /* stat */
-		pp_store_rlx(&source[i], 0);                            /* stat */
-	}
-}
-
-void pp_slot_free(struct pp_region *r, unsigned slot, struct pp_counters *sum)
+void pp_slot_free(struct pp_region *r, unsigned slot, struct pp_stats *sum)
 {
 	struct pp_slot *s = &r->slots[slot];
 	/* [slot.free:leaving] pairs [slot.leave:owner] */
@@ -180,7 +170,9 @@ void pp_slot_free(struct pp_region *r, unsigned slot, struct pp_counters *sum)
 
 	if (pp_slot_state(owner) != PP_SLOT_LEAVING)
 		return;
-	fold_counters(&s->count, sum);
+	if (sum)
+		pp_stats_fold(sum, s);
+	pp_stats_clear(s);
 	reset(s, 0);
 	pp_store_rlx(&s->tid, 0);            /* the daemon owns the slot now */
 	pp_store_rlx(&s->claimed_ns, 0);

@@ -21,8 +21,8 @@ int pp_slot_claim_readonly(struct pp_region *, struct pp_slot *slots, unsigned c
  * it (pp_slot_free) once its ring is drained and durable. Read-only: back to FREE at once. */
 void pp_slot_leave(struct pp_thread *t);
 
-/* Daemon: LEAVING -> FREE, tail epoch to infinity, counters folded into `sum` and cleared. */
-void pp_slot_free(struct pp_region *, unsigned slot, struct pp_counters *sum);
+/* Daemon: LEAVING -> FREE, tail epoch to infinity, what it counted folded into `sum` (NULL: forgotten) and cleared. */
+void pp_slot_free(struct pp_region *, unsigned slot, struct pp_stats *sum);
 
 /* Notes for the reaper. pp_note stores (release) the next note of the current operation; pp_notes_clear forgets them all. */
 void pp_note(struct pp_thread *, pp_ref ref, uint64_t what, pp_ref where);

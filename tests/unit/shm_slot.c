@@ -22,7 +22,7 @@ TestSuite(slot, .init = setup, .fini = teardown, .timeout = 60);
 Test(slot, claim_leave_free)
 {
 	struct pp_thread t;
-	struct pp_counters sum = {0};
+	static struct pp_stats sum;
 	uint64_t gen;
 	unsigned n;
 
@@ -39,14 +39,20 @@ Test(slot, claim_leave_free)
 	cr_assert_eq(pp_load_acq(&t.slot->low), pp_load_acq(&region.globals->era));
 	pp_read_leave(&t);
 	pp_stat_add(&t.slot->count.ops[2], 5);
+	pp_stat_add(&t.slot->hist[2][9], 6);
+	pp_stat_add(&t.slot->usage[1], 7);
 	pp_store_rlx(&region.slots[n].tail, PP_TAIL(43, 17));
 	pp_slot_leave(&t);
 	cr_assert_eq(pp_slot_state(pp_load_acq(&region.slots[n].owner)), PP_SLOT_LEAVING);
 	pp_slot_free(&region, n, &sum);
 	cr_assert_eq(pp_slot_state(pp_load_acq(&region.slots[n].owner)), PP_SLOT_FREE);
 	cr_assert_eq(pp_load_acq(&region.slots[n].tail), PP_TAIL(PP_TAIL_FREE, 17), "the index goes on");
-	cr_assert_eq(pp_load_rlx(&sum.ops[2]), 5);
+	cr_assert_eq(pp_load_rlx(&sum.count.ops[2]), 5);
+	cr_assert_eq(pp_load_rlx(&sum.hist[2][9]), 6);
+	cr_assert_eq(pp_load_rlx(&sum.usage[1]), 7);
 	cr_assert_eq(pp_load_rlx(&region.slots[n].count.ops[2]), 0);
+	cr_assert_eq(pp_load_rlx(&region.slots[n].hist[2][9]), 0);
+	cr_assert_eq(pp_load_rlx(&region.slots[n].usage[1]), 0);
 	arena_claim(&region, 3, &t);
 	cr_assert_eq(t.index, n);
 	cr_assert_eq(pp_slot_gen(pp_load_acq(&t.slot->owner)), gen + 1);
