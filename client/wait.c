@@ -9,6 +9,7 @@
  */
 #include "client/internal.h"
 
+#include "engine/stat.h"
 #include "shm/wait.h"
 
 #define SLICE_NS (100 * PP_NS_PER_MS)
@@ -51,7 +52,7 @@ static int next_slice(struct ppdb *db, struct pp_session *s, int why, uint64_t d
 	return rc;
 }
 
-int pp_wait_ticket(struct ppdb *db, struct pp_session *s, uint64_t ticket, uint64_t timeout_ns)
+static int wait_ticket(struct ppdb *db, struct pp_session *s, uint64_t ticket, uint64_t timeout_ns)
 {
 	uint64_t deadline = 0;
 
@@ -76,6 +77,20 @@ int pp_wait_ticket(struct ppdb *db, struct pp_session *s, uint64_t ticket, uint6
 		if (rc)
 			return rc;
 	}
+}
+
+/* Those that found it durable already are no waits. */
+int pp_wait_ticket(struct ppdb *db, struct pp_session *s, uint64_t ticket, uint64_t timeout_ns)
+{
+	bool waits = pp_load_acq(&s->map->region.globals->durable_epoch) < ticket;
+	uint64_t start = waits ? pp_now_ns() : 0;
+	int rc = wait_ticket(db, s, ticket, timeout_ns);
+
+	if (waits && !rc) {
+		pp_stat_add(&s->t.slot->count.ops[PP_OP_WAIT], 1);
+		pp_op_record(&s->t, PP_OP_WAIT, pp_now_ns() - start);
+	}
+	return rc;
 }
 
 static int wait_level(ppdb *db, struct pp_session *s, ppdb_seq ticket, ppdb_level level, int64_t timeout_ns)

@@ -19,6 +19,7 @@
 #include "engine/hint.h"
 #include "engine/index.h"
 #include "engine/read.h"
+#include "engine/stat.h"
 #include "shm/reclaim.h"
 
 #include <stdlib.h>
@@ -378,7 +379,7 @@ static int given(struct pp_cursor *c, int rc, const struct pp_hit *out)
 	return rc;
 }
 
-/* ---- interface -------------------------------------------------------------------------------------------------- */
+/* ---- open, close, move -------------------------------------------------------------------------------------------------- */
 
 int pp_cursor_open(struct pp_thread *t, const struct pp_cursor_opts *o, struct pp_cursor **out)
 {
@@ -428,19 +429,19 @@ void pp_cursor_close(struct pp_cursor *c)
 	free(c);
 }
 
-int pp_cursor_first(struct pp_cursor *c, struct pp_hit *out)
+static int first(struct pp_cursor *c, struct pp_hit *out)
 {
 	return given(c, position(c, &c->lower.key, true, out), out);
 }
 
-int pp_cursor_last(struct pp_cursor *c, struct pp_hit *out)
+static int last(struct pp_cursor *c, struct pp_hit *out)
 {
 	static const struct pp_ikey highest = {(const uint8_t *)"\xff\xff\xff\xff\xff", 5};
 
 	return given(c, position(c, c->has_upper ? &c->upper.key : &highest, false, out), out);
 }
 
-int pp_cursor_seek(struct pp_cursor *c, const void *key, uint32_t size, struct pp_hit *out)
+static int seek(struct pp_cursor *c, const void *key, uint32_t size, struct pp_hit *out)
 {
 	struct pp_keybuf k;
 
@@ -448,7 +449,7 @@ int pp_cursor_seek(struct pp_cursor *c, const void *key, uint32_t size, struct p
 		return pp_detail(PPDB_KEYSIZE, "a key of %u bytes: keys have 1 to %d bytes", size, PP_KEY_MAX);
 	pp_keybuf_set(&k, c->table, key, size);
 	if (pp_bytes_compare(k.key.bytes, k.key.size, c->lower.key.bytes, c->lower.key.size) < 0)
-		return pp_cursor_first(c, out);
+		return first(c, out);
 	return given(c, position(c, &k.key, true, out), out);
 }
 
@@ -463,7 +464,7 @@ static int leave_key(struct pp_cursor *c, bool forward, struct pp_hit *out)
 	return given(c, position(c, &at.key, forward, out), out);
 }
 
-int pp_cursor_seek_le(struct pp_cursor *c, const void *key, uint32_t size, struct pp_hit *out)
+static int seek_le(struct pp_cursor *c, const void *key, uint32_t size, struct pp_hit *out)
 {
 	struct pp_keybuf k;
 
@@ -471,7 +472,7 @@ int pp_cursor_seek_le(struct pp_cursor *c, const void *key, uint32_t size, struc
 		return pp_detail(PPDB_KEYSIZE, "a key of %u bytes: keys have 1 to %d bytes", size, PP_KEY_MAX);
 	pp_keybuf_set(&k, c->table, key, size);
 	if (c->has_upper && pp_bytes_compare(k.key.bytes, k.key.size, c->upper.key.bytes, c->upper.key.size) >= 0)
-		return pp_cursor_last(c, out);
+		return last(c, out);
 	k.buffer[k.key.size++] = 0; /* keys below this one are <= key */
 	return given(c, position(c, &k.key, false, out), out);
 }
@@ -481,7 +482,7 @@ static int advance(struct pp_cursor *c, bool forward, struct pp_hit *out)
 	unsigned s = c->streams > 1 ? c->tree[0] : 0;
 
 	if (!c->positioned)
-		return forward ? pp_cursor_first(c, out) : pp_cursor_last(c, out);
+		return forward ? first(c, out) : last(c, out);
 	if (c->forward != forward)
 		return leave_key(c, forward, out);
 	step(c, &c->stream[s]);
@@ -490,12 +491,69 @@ static int advance(struct pp_cursor *c, bool forward, struct pp_hit *out)
 	return given(c, give(c, out), out);
 }
 
+/* ---- interface: counted moves ----------------------------------------------------------------------------------- */
+
+int pp_cursor_first(struct pp_cursor *c, struct pp_hit *out)
+{
+	uint64_t start = pp_op_begin(c->t, PP_OP_SCAN);
+	int rc = first(c, out);
+
+	pp_op_end(c->t, PP_OP_SCAN, start);
+	return rc;
+}
+
+int pp_cursor_last(struct pp_cursor *c, struct pp_hit *out)
+{
+	uint64_t start = pp_op_begin(c->t, PP_OP_SCAN);
+	int rc = last(c, out);
+
+	pp_op_end(c->t, PP_OP_SCAN, start);
+	return rc;
+}
+
+int pp_cursor_seek(struct pp_cursor *c, const void *key, uint32_t size, struct pp_hit *out)
+{
+	uint64_t start = pp_op_begin(c->t, PP_OP_SCAN);
+	int rc = seek(c, key, size, out);
+
+	pp_op_end(c->t, PP_OP_SCAN, start);
+	return rc;
+}
+
+int pp_cursor_seek_le(struct pp_cursor *c, const void *key, uint32_t size, struct pp_hit *out)
+{
+	uint64_t start = pp_op_begin(c->t, PP_OP_SCAN);
+	int rc = seek_le(c, key, size, out);
+
+	pp_op_end(c->t, PP_OP_SCAN, start);
+	return rc;
+}
+
+/* Every 256th step is timed: they are short. */
+static inline bool count_step(struct pp_cursor *c)
+{
+	pp_a64 *count = &c->t->slot->count.ops[PP_OP_SCAN];
+	uint64_t n = pp_load_rlx(count) + 1; /* owner */
+
+	pp_store_rlx(count, n);
+	return __builtin_expect(n % 256 == 0, 0);
+}
+
+static __attribute__((noinline)) int timed_step(struct pp_cursor *c, bool forward, struct pp_hit *out)
+{
+	uint64_t start = pp_now_ns();
+	int rc = advance(c, forward, out);
+
+	pp_op_record(c->t, PP_OP_SCAN, pp_now_ns() - start);
+	return rc;
+}
+
 int pp_cursor_next(struct pp_cursor *c, struct pp_hit *out)
 {
-	return advance(c, true, out);
+	return count_step(c) ? timed_step(c, true, out) : advance(c, true, out);
 }
 
 int pp_cursor_prev(struct pp_cursor *c, struct pp_hit *out)
 {
-	return advance(c, false, out);
+	return count_step(c) ? timed_step(c, false, out) : advance(c, false, out);
 }

@@ -10,6 +10,7 @@
 
 #include "engine/hint.h"
 #include "engine/index.h"
+#include "engine/stat.h"
 #include "engine/version.h"
 #include "shm/clock.h"
 
@@ -63,17 +64,27 @@ static int key_check(const struct pp_key *key)
 	return 0;
 }
 
+static int read_key(struct pp_thread *t, const struct pp_ikey *k, uint64_t hash, uint64_t snapshot, struct pp_hit *out)
+{
+	pp_ref cell = pp_cell_find(t, hash, k);
+
+	return cell ? pp_hit_fill(t, cell, snapshot, out) : PPDB_NOTFOUND;
+}
+
 int pp_read(struct pp_thread *t, const struct pp_key *key, uint64_t snapshot, struct pp_hit *out)
 {
 	struct pp_keybuf b;
-	pp_ref cell;
+	uint64_t start, hash;
 	int rc = key_check(key);
 
 	if (rc)
 		return rc;
+	start = pp_op_begin(t, PP_OP_GET);
 	pp_keybuf_set(&b, key->table, key->data, key->size);
-	cell = pp_cell_find(t, pp_key_hash(&b.key), &b.key);
-	return cell ? pp_hit_fill(t, cell, snapshot, out) : PPDB_NOTFOUND;
+	hash = pp_key_hash(&b.key);
+	rc = read_key(t, &b.key, hash, snapshot, out);
+	pp_op_end_key(t, PP_OP_GET, start, &b.key, hash);
+	return rc;
 }
 
 /* A group of reads in three passes: entry lines, cells, versions; so that up to GROUP cache misses overlap. */
@@ -81,8 +92,8 @@ int pp_read(struct pp_thread *t, const struct pp_key *key, uint64_t snapshot, st
 
 static void read_group(struct pp_thread *t, const struct pp_key *keys, size_t n, uint64_t snapshot, struct pp_hit *out, int *rcs)
 {
+	uint64_t hash[GROUP], start = pp_op_begin_many(t, PP_OP_GET, n);
 	struct pp_keybuf b;
-	uint64_t hash[GROUP];
 
 	for (size_t i = 0; i < n; i++) {
 		rcs[i] = key_check(&keys[i]);
@@ -95,9 +106,14 @@ static void read_group(struct pp_thread *t, const struct pp_key *keys, size_t n,
 	for (size_t i = 0; i < n; i++)
 		if (!rcs[i])
 			pp_hint_prefetch_cell(t, hash[i]);
-	for (size_t i = 0; i < n; i++)
-		if (!rcs[i])
-			rcs[i] = pp_read(t, &keys[i], snapshot, &out[i]);
+	for (size_t i = 0; i < n; i++) {
+		if (rcs[i])
+			continue;
+		pp_keybuf_set(&b, keys[i].table, keys[i].data, keys[i].size);
+		rcs[i] = read_key(t, &b.key, hash[i], snapshot, &out[i]);
+	}
+	if (__builtin_expect(start != 0, 0))
+		pp_op_record(t, PP_OP_GET, (pp_now_ns() - start) / n);
 }
 
 void pp_read_many(struct pp_thread *t, const struct pp_key *keys, size_t n, uint64_t snapshot, struct pp_hit *out, int *rcs)

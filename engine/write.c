@@ -22,6 +22,7 @@
 #include "engine/read.h"
 #include "engine/record.h"
 #include "engine/ring.h"
+#include "engine/stat.h"
 #include "engine/version.h"
 #include "shm/backoff.h"
 #include "shm/clock.h"
@@ -437,21 +438,43 @@ static int delete(struct attempt *a, uint64_t bytes, uint64_t timeout_ns)
 	return rc;
 }
 
+static enum pp_op op_of(uint32_t flags)
+{
+	if (flags & PP_W_DELETE)
+		return PP_OP_DEL;
+	if (flags & PP_W_CAS)
+		return PP_OP_CAS;
+	return flags & PP_W_ADD ? PP_OP_ADD : PP_OP_PUT;
+}
+
+static int write_key(struct attempt *a)
+{
+	struct pp_write *w = a->w;
+	uint64_t room = w->flags & PP_W_ADD ? sizeof(a->number) : w->size;
+	uint64_t timeout_ns = w->timeout_ns ? w->timeout_ns : DEFAULT_TIMEOUT_NS;
+	int rc;
+
+	if (w->flags & PP_W_DELETE)
+		return delete(a, pp_record_size(w->key.size, room), timeout_ns);
+	rc = pp_ring_reserve(a->t, pp_record_size(w->key.size, room), timeout_ns);
+	return rc ? rc : write_locked(a);
+}
+
 int pp_write(struct pp_thread *t, struct pp_write *w)
 {
 	struct attempt a = {.t = t, .w = w};
-	uint64_t room = w->flags & PP_W_ADD ? sizeof(a.number) : w->size;
-	uint64_t timeout_ns = w->timeout_ns ? w->timeout_ns : DEFAULT_TIMEOUT_NS;
+	enum pp_op op = op_of(w->flags);
+	uint64_t start;
 	int rc = key_sizes(w);
 
 	if (rc)
 		return rc;
 	if (t->readonly)
 		return pp_detail(PPDB_READONLY, "this handle is attached read-only; attach without PPDB_RDONLY to write");
+	start = pp_op_begin(t, op);
 	pp_keybuf_set(&a.key, w->key.table, w->key.data, w->key.size);
 	a.hash = pp_key_hash(&a.key.key);
-	if (w->flags & PP_W_DELETE)
-		return delete(&a, pp_record_size(w->key.size, room), timeout_ns);
-	rc = pp_ring_reserve(t, pp_record_size(w->key.size, room), timeout_ns);
-	return rc ? rc : write_locked(&a);
+	rc = write_key(&a);
+	pp_op_end_key(t, op, start, &a.key.key, a.hash);
+	return rc;
 }

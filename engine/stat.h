@@ -1,0 +1,57 @@
+/*
+ * stat.h - counting operations in the caller's own slot, and timing some of them.
+ *
+ * The count of an operation is its own tick: one in PP_TIME_EACH is timed, beginning with the first one, so that short-lived
+ * processes show up too. The others cost a load, a store and a branch. (Steps of iterators: engine/cursor.c.)
+ */
+#ifndef PP_ENGINE_STAT_H
+#define PP_ENGINE_STAT_H
+
+#include "engine/index.h"
+#include "shm/clock.h"
+#include "shm/hist.h"
+
+#define PP_TIME_EACH 32
+
+/* Counts n operations; returns the time when this one is to be timed, else 0. */
+static inline uint64_t pp_op_begin_many(struct pp_thread *t, enum pp_op op, uint64_t n)
+{
+	pp_a64 *count = &t->slot->count.ops[op];
+	uint64_t before = pp_load_rlx(count); /* owner */
+
+	pp_store_rlx(count, before + n); /* owner */
+	/* is a multiple of it among before ... before + n - 1? */
+	return __builtin_expect((before + n - 1) / PP_TIME_EACH != (before - 1) / PP_TIME_EACH, 0) ? pp_now_ns() : 0;
+}
+
+static inline uint64_t pp_op_begin(struct pp_thread *t, enum pp_op op)
+{
+	pp_a64 *count = &t->slot->count.ops[op];
+	uint64_t before = pp_load_rlx(count); /* owner */
+
+	pp_store_rlx(count, before + 1); /* owner */
+	return __builtin_expect(before % PP_TIME_EACH == 0, 0) ? pp_now_ns() : 0;
+}
+
+static inline void pp_op_record(struct pp_thread *t, enum pp_op op, uint64_t ns)
+{
+	pp_hist_record(t->slot->hist[op], ns);
+}
+
+/* `start` from pp_op_begin; 0 = nothing to do. */
+static inline void pp_op_end(struct pp_thread *t, enum pp_op op, uint64_t start)
+{
+	if (__builtin_expect(start != 0, 0))
+		pp_op_record(t, op, pp_now_ns() - start);
+}
+
+/* The same for an operation on a key: counted for its shard as well. */
+static inline void pp_op_end_key(struct pp_thread *t, enum pp_op op, uint64_t start, const struct pp_ikey *k, uint64_t hash)
+{
+	if (__builtin_expect(start != 0, 0)) {
+		pp_op_record(t, op, pp_now_ns() - start);
+		pp_stat_add(&t->slot->usage[pp_shard_of(t, k, hash)], 1);
+	}
+}
+
+#endif
