@@ -30,6 +30,7 @@
 #include <stdlib.h>
 
 #define MARKER_IDLE_NS UINT64_C(5000000)
+#define STATS_NS UINT64_C(100000000)
 #define PREFETCH 16
 #define CREDIT_SLOT (UINT64_C(8) << 20)
 #define SAVE_NS UINT64_C(200000000)  /* for one large record */
@@ -391,16 +392,25 @@ static int commit_round(struct pp_keeper *k)
 	return rc ? log_failed(k, rc) : 1;
 }
 
-static void publish_stats(struct pp_keeper *k)
+/* Each 100 ms, busy or idle. */
+static void publish_stats(struct pp_keeper *k, uint64_t now)
 {
 	struct pp_engine *e = k->region.engine;
 	struct pp_wal_stats s;
 
+	if (now - k->stats_ns < STATS_NS)
+		return;
+	k->stats_ns = now;
 	pp_wal_stat(k->wal, &s);
 	pp_store_rlx(&e->wal_segments, s.segments); /* stat */
 	pp_store_rlx(&e->wal_bytes, s.bytes);
 	pp_store_rlx(&e->wal_units, s.units);
 	pp_store_rlx(&e->wal_records, s.records);
+	pp_store_rlx(&e->wal_epochs, s.epochs);
+	pp_store_rlx(&e->wal_stalls, s.stalls);
+	pp_store_rlx(&e->wal_free_bytes, s.free_bytes);
+	pp_store_rlx(&e->wal_write_p50_ns, s.latency_p50_ns);
+	pp_store_rlx(&e->wal_write_p99_ns, s.latency_p99_ns);
 	memcpy(e->wal_backend, s.backend, strnlen(s.backend, sizeof(e->wal_backend) - 1) + 1);
 }
 
@@ -412,19 +422,21 @@ static int idle(struct pp_keeper *k)
 		k->idle_since_ns = now;
 	if (now - k->idle_since_ns < MARKER_IDLE_NS)
 		return 0;
-	publish_stats(k);
 	return pp_wal_idle(k->wal) > 0;
 }
 
 int pp_keeper_step(struct pp_keeper *k)
 {
 	struct pp_globals *g = k->region.globals;
+	uint64_t now;
 	bool room;
 	int rc;
 
 	if (k->log_error)
 		return k->log_error;
-	pp_store_rlx(&k->region.header->heartbeat_ns, pp_now_ns()); /* hint */
+	now = pp_now_ns();
+	pp_store_rlx(&k->region.header->heartbeat_ns, now); /* hint */
+	publish_stats(k, now);
 	rc = reap_log(k, 0);
 	if (rc)
 		return rc;

@@ -1,8 +1,8 @@
 /*
  * cmd_stat.c - `ppdb stat`: counters, latencies, memory and log, read from the shared region by a read-only client.
  *
- * All of it is statistics: numbers of different lines are from slightly different moments. Counters of threads that have ended
- * are kept by the daemon only as far as it folds them; rates are best taken between two calls.
+ * All of it is statistics: numbers of different lines are from slightly different moments. Counts go back to when the arena was
+ * made: threads that have ended are in engine.retired, read-only clients, which are summed up each 100 ms, in engine.readers.
  */
 #include "client/internal.h" /* first: ppdb.h then leaves the error codes to shm/errors.h */
 #include "shm/counters.h"
@@ -25,6 +25,7 @@ struct facts {
 	struct pp_totals totals;
 	struct pp_hist hist[PP_OPS];
 	uint64_t keys, leaves, splits, merges, contention;
+	uint64_t usage[PP_SHARDS_MAX], usage_sum;
 	unsigned slots_used, procs_used;
 	uint64_t backed, table_bytes;
 };
@@ -39,6 +40,8 @@ static void add_shards(struct facts *f)
 {
 	/* All loads are of statistics. */
 	for (unsigned i = 0; i < f->r->header->shards && i < PP_SHARDS_MAX; i++) {
+		f->usage[i] = pp_usage_region(f->r, i) + pp_load_rlx(&f->e->retired.usage[i]) + pp_load_rlx(&f->e->readers.usage[i]);
+		f->usage_sum += f->usage[i];
 		f->keys += pp_load_rlx(&f->e->shard[i].keys);
 		f->leaves += pp_load_rlx(&f->e->shard[i].leaves);
 		f->splits += pp_load_rlx(&f->e->shard[i].splits);
@@ -52,9 +55,13 @@ static void collect(const struct pp_region *r, struct facts *f)
 	memset(f, 0, sizeof(*f));
 	f->r = r;
 	f->e = r->engine;
-	pp_totals_region(r, NULL, &f->totals);
-	for (unsigned i = 0; i < PP_OPS; i++)
+	pp_totals_region(r, &f->e->retired.count, &f->totals);
+	pp_totals_add(&f->totals, &f->e->readers.count);
+	for (unsigned i = 0; i < PP_OPS; i++) {
 		pp_hist_region(r, i, &f->hist[i]);
+		pp_hist_merge64(&f->hist[i], f->e->retired.hist[i]);
+		pp_hist_merge64(&f->hist[i], f->e->readers.hist[i]);
+	}
 	add_shards(f);
 	for (uint64_t i = 0; i < pp_load_rlx(&r->globals->slots_high) && i < r->header->slots; i++) /* stat */
 		f->slots_used += pp_slot_state(pp_load_rlx(&r->slots[i].owner)) == PP_SLOT_CLAIMED; /* stat */
@@ -111,6 +118,11 @@ static void print_log(const struct facts *f)
 		pp_load_rlx(&f->e->wal_segments), pp_text_bytes(a, (double)pp_load_rlx(&f->e->wal_bytes)),
 		pp_text_count(b, (double)pp_load_rlx(&f->e->wal_units)), pp_text_count(c, (double)pp_load_rlx(&f->e->wal_records)),
 		pp_load_rlx(&f->e->wal_full) ? ", DISK FULL" : "");
+	printf("log writes   %s epochs, p50 %s", pp_text_count(a, (double)pp_load_rlx(&f->e->wal_epochs)),
+		pp_text_seconds(b, (double)pp_load_rlx(&f->e->wal_write_p50_ns) / 1e9));
+	printf(", p99 %s, room for %s", pp_text_seconds(a, (double)pp_load_rlx(&f->e->wal_write_p99_ns) / 1e9),
+		pp_text_bytes(b, (double)pp_load_rlx(&f->e->wal_free_bytes)));
+	printf(", %" PRIu64 " stalls\n", pp_load_rlx(&f->e->wal_stalls));
 	printf("epochs       open %" PRIu64 ", settled %" PRIu64 ", durable %" PRIu64 ", checkpoint %" PRIu64 "\n",
 		pp_load_rlx(&g->open_epoch), pp_load_rlx(&g->settled_epoch), pp_load_rlx(&g->durable_epoch),
 		pp_load_rlx(&f->e->checkpoint_epoch));
@@ -133,13 +145,43 @@ static void print_operations(const struct facts *f)
 	}
 }
 
-static void print_counters(const struct facts *f)
+static void print_contention(const struct facts *f)
 {
-	for (size_t i = 0; i < pp_counter_count; i++) {
-		uint64_t n = pp_total_of(&f->totals, &pp_counter_names[i]);
+	const struct pp_totals *t = &f->totals;
+	uint64_t looks = t->hint_hits + t->hint_misses;
+	char a[PP_TEXT_NUMBER], b[PP_TEXT_NUMBER];
 
-		if (n)
-			printf("%-12s %12" PRIu64 "\n", pp_counter_names[i].name, n);
+	printf("contention   %" PRIu64 " CAS retries, %" PRIu64 " helps, %" PRIu64 " aborts, %" PRIu64 " overloads, %" PRIu64
+		" lock waits (%s)\n", t->cas_retries, t->helps, t->aborts, t->overloads, t->lock_waits,
+		pp_text_seconds(a, (double)t->lock_wait_ns / 1e9));
+	printf("waits        %" PRIu64 " for the log (%s)\n", t->waits, pp_text_seconds(a, (double)t->wait_ns / 1e9));
+	printf("hints        %.1f %% of %s reads found their key by hash, %s steps to the right\n",
+		looks ? 100.0 * (double)t->hint_hits / (double)looks : 0.0, pp_text_count(a, (double)looks),
+		pp_text_count(b, (double)t->leaf_visits));
+	printf("blocks       %" PRIu64 " allocated, %" PRIu64 " retired, %" PRIu64 " freed\n", t->allocs, t->retires, t->frees);
+}
+
+static double share(const struct facts *f, unsigned shard)
+{
+	return f->usage_sum ? 100.0 * (double)f->usage[shard] / (double)f->usage_sum : 0.0;
+}
+
+static void print_shards(const struct facts *f)
+{
+	char a[PP_TEXT_NUMBER];
+
+	if (f->r->header->shards < 2)
+		return;
+	printf("%-6s %4s %12s %10s %12s %8s %8s %10s %6s\n", "shard", "node", "keys", "leaves", "bytes", "splits", "merges", "contention",
+		"usage");
+	/* All loads are of statistics. */
+	for (unsigned i = 0; i < f->r->header->shards && i < PP_SHARDS_MAX; i++) {
+		const struct pp_shard *s = &f->e->shard[i];
+
+		printf("%-6u %4u %12" PRIi64 " %10" PRIi64 " %12s %8" PRIu64 " %8" PRIu64 " %10" PRIu64 " %5.1f%%\n", i, pp_load_rlx(&s->node),
+			(int64_t)pp_load_rlx(&s->keys), (int64_t)pp_load_rlx(&s->leaves),
+			pp_text_bytes(a, (double)pp_load_rlx(&s->bytes)), pp_load_rlx(&s->splits), pp_load_rlx(&s->merges),
+			pp_load_rlx(&s->contention), share(f, i));
 	}
 }
 
@@ -193,7 +235,10 @@ static void json_shards(struct pp_json *j, const struct facts *f)
 		pp_json_open(j, NULL, '{');
 		pp_json_u64(j, "keys", pp_load_rlx(&s->keys));
 		pp_json_u64(j, "leaves", pp_load_rlx(&s->leaves));
+		pp_json_u64(j, "splits", pp_load_rlx(&s->splits));
+		pp_json_u64(j, "merges", pp_load_rlx(&s->merges));
 		pp_json_u64(j, "contention", pp_load_rlx(&s->contention));
+		pp_json_u64(j, "timed_operations", f->usage[i]);
 		pp_json_u64(j, "bytes", pp_load_rlx(&s->bytes));
 		pp_json_u64(j, "node", pp_load_rlx(&s->node));
 		pp_json_close(j, '}');
@@ -212,6 +257,11 @@ static void json_log(struct pp_json *j, const struct facts *f)
 	pp_json_u64(j, "bytes", pp_load_rlx(&f->e->wal_bytes));
 	pp_json_u64(j, "units", pp_load_rlx(&f->e->wal_units));
 	pp_json_u64(j, "records", pp_load_rlx(&f->e->wal_records));
+	pp_json_u64(j, "epochs", pp_load_rlx(&f->e->wal_epochs));
+	pp_json_u64(j, "stalls", pp_load_rlx(&f->e->wal_stalls));
+	pp_json_u64(j, "free_bytes", pp_load_rlx(&f->e->wal_free_bytes));
+	pp_json_u64(j, "write_p50_ns", pp_load_rlx(&f->e->wal_write_p50_ns));
+	pp_json_u64(j, "write_p99_ns", pp_load_rlx(&f->e->wal_write_p99_ns));
 	pp_json_bool(j, "disk_full", pp_load_rlx(&f->e->wal_full) != 0);
 	pp_json_u64(j, "open_epoch", pp_load_rlx(&g->open_epoch));
 	pp_json_u64(j, "settled_epoch", pp_load_rlx(&g->settled_epoch));
@@ -257,8 +307,27 @@ static void print_facts(const struct pp_cmd *c, const struct facts *f)
 	print_memory(f);
 	print_log(f);
 	print_operations(f);
-	print_counters(f);
+	print_contention(f);
+	print_shards(f);
 }
+
+static const char help_text[] =
+	"usage: ppdb [-n NAME] [--json] stat\n\n"
+	"Counters go back to when the arena was made, those of the log to the start of the daemon. --json prints one object:\n"
+	"  name, pid, state, incarnation, shards, strategy, sync, clients, slots_used, slots, nodes, log_error\n"
+	"  memory      max_bytes, backed_bytes, table_bytes, free_page_bytes, pages, huge_bytes\n"
+	"  index       keys, leaves, splits, merges, contention: sums over the shards\n"
+	"  shard       for each shard keys, leaves, bytes (both soft where shards are ranges), splits, merges, contention (a\n"
+	"              CAS was lost), timed_operations (a sample: compare the shards), node (home of its memory)\n"
+	"  log         backend, segments, bytes, units, records, epochs (group commits), stalls (a segment was not ready in time),\n"
+	"              free_bytes, write_p50_ns and write_p99_ns (recent writes), disk_full, open_epoch, settled_epoch,\n"
+	"              durable_epoch, checkpoint_epoch\n"
+	"  operations  get, put, del, cas, add, scan (moves of iterators), wait (for durability), batch: each with count, timed\n"
+	"              (how many were), p50_ns, p99_ns, p999_ns\n"
+	"  counters    cas_retries, helps (others' writes completed), aborts (dead clients' writes), lock_waits and lock_wait_ns (sync =\n"
+	"              mutex), hint_hits and hint_misses (reads that did, did not find the key by its hash), leaf_visits (steps to the\n"
+	"              right), overloads (no room in ring or log at first), allocs, frees, retires (blocks), splits, merges, waits and\n"
+	"              wait_ns (for the log)\n";
 
 int pp_cmd_stat(struct pp_cmd *c, int argc, char **argv)
 {
@@ -266,6 +335,11 @@ int pp_cmd_stat(struct pp_cmd *c, int argc, char **argv)
 	ppdb *db;
 	int rc;
 
+	for (int i = 1; i < argc; i++)
+		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
+			fputs(help_text, stdout);
+			return PP_EXIT_OK;
+		}
 	if (pp_cmd_options(c, argc, argv, NULL, 0, 0) < 0)
 		return PP_EXIT_USAGE;
 	rc = pp_cmd_attach(c, PPDB_RDONLY, &db);

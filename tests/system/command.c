@@ -247,6 +247,49 @@ Test(command, stat_check_and_wal)
 	expect(4, "$P wal $D/none");
 }
 
+/* The number behind `key` in the part of out that begins with `section`. */
+static uint64_t number(const char *section, const char *key)
+{
+	char quoted[64];
+	char *at;
+
+	snprintf(quoted, sizeof(quoted), "\"%s\":", section);
+	at = strstr(out, quoted);
+	cr_assert(at, "no %s in %s", quoted, out);
+	snprintf(quoted, sizeof(quoted), "\"%s\":", key);
+	at = strstr(at, quoted);
+	cr_assert(at, "no %s of %s in %s", quoted, section, out);
+	return strtoull(at + strlen(quoted), NULL, 10);
+}
+
+/* Each of these processes is gone, and its slot free, or soon, when stat looks; `get` and `scan` were made by read-only clients. */
+Test(command, stat_shows_the_operations_made)
+{
+	expect(0, "for i in 1 2 3; do $P put k$i v; done; $P put --async k4 v; $P del k4; $P get k1; $P cas k1 1 w; $P incr n 5; $P incr n; $P scan");
+	for (int tries = 0; tries < 100; tries++) {
+		expect(0, "$P stat --json");
+		if (number("get", "count") && number("scan", "count") && number("log", "records") >= 8)
+			break;
+		usleep(100000);
+	}
+	cr_assert_eq(number("put", "count"), 4, "%s", out);
+	cr_assert_eq(number("del", "count"), 1, "%s", out);
+	cr_assert_eq(number("cas", "count"), 1, "%s", out);
+	cr_assert_eq(number("add", "count"), 2, "%s", out);
+	cr_assert_eq(number("get", "count"), 1, "%s", out);
+	cr_assert_geq(number("scan", "count"), 4, "%s", out);
+	cr_assert_geq(number("put", "timed"), 1, "%s", out);
+	cr_assert_gt(number("put", "p99_ns"), 0, "%s", out);
+	cr_assert_gt(number("counters", "allocs"), 0, "%s", out);
+	cr_assert_geq(number("log", "records"), 8, "%s", out);
+	cr_assert_gt(number("log", "bytes"), 0, "%s", out);
+	cr_assert_geq(number("index", "keys"), 4, "%s", out);
+	expect(0, "$P stat");
+	cr_assert(strstr(out, "contention") && strstr(out, "hints") && strstr(out, "put "), "%s", out);
+	expect(0, "$P stat --help");
+	cr_assert(strstr(out, "hint_hits"), "%s", out);
+}
+
 Test(command, daemon_life)
 {
 	char pid[24], arena[512];
