@@ -402,6 +402,12 @@ cancel_right:
 	return rc;
 }
 
+/* A writer's search ends at a sealed leaf only when there was no memory to complete its merge: nobody may change it then. */
+static bool sealed(const struct pp_place *p)
+{
+	return pp_head_state(p->head) != PP_LEAF_OPEN;
+}
+
 int pp_index_link(struct pp_thread *t, unsigned list, unsigned level, struct pp_place *p, const struct pp_ikey *k, pp_ref ref,
 		  pp_ref with)
 {
@@ -410,6 +416,8 @@ int pp_index_link(struct pp_thread *t, unsigned list, unsigned level, struct pp_
 	uint64_t replaced_gen = 0;
 	int rc;
 
+	if (sealed(p))
+		return pp_region_full(t->region);
 	pp_entries_load(&e, p->block);
 	if (p->equal) {
 		replaced = e.ref[p->at];
@@ -440,6 +448,8 @@ int pp_index_unlink(struct pp_thread *t, struct pp_place *p)
 	struct pp_entries e;
 	int rc;
 
+	if (sealed(p))
+		return pp_region_full(t->region);
 	pp_entries_load(&e, p->block);
 	pp_entries_drop(&e, p->at);
 	rc = swap_entries(t, p, &e);

@@ -215,7 +215,7 @@ static int own_slots(struct pp_keeper *k)
 		rc = pp_slot_claim(&k->region, k->proc, &k->stepper);
 	if (!rc)
 		rc = pp_slot_claim(&k->region, k->proc, &k->ckpt);
-	k->house.reserve = k->stepper.reserve = true;
+	k->house.reserve = k->house.keeper = k->stepper.reserve = k->stepper.keeper = true;
 	return rc;
 }
 

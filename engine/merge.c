@@ -106,7 +106,7 @@ pp_ref pp_merge_meet(struct pp_thread *t, unsigned list, unsigned level, pp_ref 
 	if (write)
 		complete(t, list, level, right, b);
 	left_of(t, list, level, b, &left);
-	return !write && pp_link_ref(left.block->right) == right ? 0 : left.leaf;
+	return pp_link_ref(left.block->right) == right ? 0 : left.leaf; /* a writer: no memory, pp_index_link will say so */
 }
 
 int pp_index_merge(struct pp_thread *t, unsigned list, unsigned level, struct pp_place *p)

@@ -330,7 +330,7 @@ static int claim_slots(struct recovery *r)
 			return rc;
 		a->r = r;
 		a->number = i;
-		a->t.reserve = true;
+		a->t.reserve = a->t.keeper = true;
 	}
 	return 0;
 }

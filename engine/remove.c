@@ -33,7 +33,8 @@ static bool removable(struct pp_thread *t, pp_ref head, uint64_t durable, bool *
 	return bottom && pp_state_epoch(s) <= durable && pp_state_epoch(s) <= t->safe.prune_floor;
 }
 
-static void unlink_cell(struct pp_thread *t, pp_ref cell_ref, uint64_t hash)
+/* False: no memory for the leaf's next block; the DEAD cell stays in it for now. */
+static bool unlink_cell(struct pp_thread *t, pp_ref cell_ref, uint64_t hash)
 {
 	struct pp_cell *c = pp_at(t->region, cell_ref);
 	struct pp_ikey k = {pp_cell_key(c), pp_cell_key_size(c)};
@@ -45,7 +46,7 @@ static void unlink_cell(struct pp_thread *t, pp_ref cell_ref, uint64_t hash)
 	do {
 		pp_index_find(t, list, 0, &k, true, &p);
 		if (!p.equal || pp_block_ref(p.block, p.at) != cell_ref)
-			return; /* a writer has put a new cell in its place, and retired this one */
+			return true; /* a writer has put a new cell in its place, and retired this one */
 		pp_note_block(t, PP_NOTE_CELL, cell_ref, list);
 		rc = pp_index_unlink(t, &p);
 	} while (rc == -EAGAIN);
@@ -58,9 +59,10 @@ static void unlink_cell(struct pp_thread *t, pp_ref cell_ref, uint64_t hash)
 		pp_index_find(t, list, 0, &k, true, &p);
 		pp_index_merge(t, list, 0, &p);
 	}
+	return rc == 0;
 }
 
-static void remove_cell(struct pp_thread *t, pp_ref cell_ref, uint64_t head)
+static bool remove_cell(struct pp_thread *t, pp_ref cell_ref, uint64_t head)
 {
 	struct pp_cell *c = pp_at(t->region, cell_ref);
 	struct pp_version *v = pp_version_at(t, head);
@@ -74,13 +76,13 @@ static void remove_cell(struct pp_thread *t, pp_ref cell_ref, uint64_t head)
 	PP_FAULT_POINT("remove.noted");
 	if (!pp_cas_seq(&c->head, &head, PP_DEAD)) {
 		pp_notes_clear(t);
-		return;
+		return true;
 	}
 	PP_FAULT_POINT("remove.dead");
 	if (block)
 		pp_retire(t, block, pp_gen_of(t->region, block));
 	pp_notes_clear(t);
-	unlink_cell(t, cell_ref, hash);
+	return unlink_cell(t, cell_ref, hash);
 }
 
 bool pp_cell_tidy(struct pp_thread *t, uint64_t cell_link, uint64_t durable)
@@ -90,7 +92,6 @@ bool pp_cell_tidy(struct pp_thread *t, uint64_t cell_link, uint64_t durable)
 	bool more = false, later = false;
 	uint64_t head;
 
-	t->reserve = true;
 	pp_read_enter(t);
 	if (pp_hint_live(t, cell_ref, pp_link_gen(cell_link), PP_GEN_MASK, PP_KIND_CELL)) {
 		more = pp_version_prune(t, c, TIDY_STEPS);
@@ -98,13 +99,11 @@ bool pp_cell_tidy(struct pp_thread *t, uint64_t cell_link, uint64_t durable)
 		if (head == PP_DEAD) {
 			struct pp_ikey k = {pp_cell_key(c), pp_cell_key_size(c)};
 
-			unlink_cell(t, cell_ref, pp_key_hash(&k)); /* left behind by a keeper that died */
+			later = !unlink_cell(t, cell_ref, pp_key_hash(&k)); /* left behind by a keeper that died */
 		} else if (head && removable(t, head, durable, &later)) {
-			remove_cell(t, cell_ref, head);
-			later = false;
+			later = !remove_cell(t, cell_ref, head);
 		}
 	}
 	pp_read_leave(t);
-	t->reserve = false;
 	return more || later;
 }

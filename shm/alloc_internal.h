@@ -98,8 +98,11 @@ uint64_t pp_page_take_free(struct pp_thread *t, unsigned klass, bool reserve, bo
 /* A given page of that class, if nobody owns it; swept if need be. */
 bool pp_page_try(struct pp_thread *t, uint64_t page, unsigned klass);
 
-/* True if `pages` can be taken without going below the reserve (any if `reserve`). */
-bool pp_page_room(struct pp_region *r, uint64_t pages, bool reserve);
+/* True if `pages` can be taken so that `keep` stay free. */
+bool pp_page_room(struct pp_region *r, uint64_t pages, uint64_t keep);
+
+/* Pages that this thread must leave: the reserve, the keeper's part of it (deletes), or none (the keeper). */
+uint64_t pp_page_keep(const struct pp_thread *t);
 void pp_page_count(struct pp_region *r, int64_t freed);
 uint64_t pp_page_recount(struct pp_region *r);
 uint64_t pp_page_reserve(const struct pp_region *r);

@@ -150,7 +150,7 @@ static bool claim_run(struct pp_thread *t, uint64_t pages, uint64_t *first)
 {
 	uint64_t from = 0;
 
-	if (!pp_page_room(t->region, pages, t->reserve))
+	if (!pp_page_room(t->region, pages, pp_page_keep(t)))
 		return false;
 	while ((*first = find_run(t->region, from, pages)) != UINT64_MAX)
 		if (claim_pages(t, *first, pages, &from))
@@ -167,7 +167,7 @@ static bool make_room(struct pp_thread *t, uint64_t pages)
 
 	if (pp_sweep_pages(t))
 		return true;
-	need = (pages > tail ? pages - tail : 0) + (t->reserve ? 0 : pp_page_reserve(t->region));
+	need = (pages > tail ? pages - tail : 0) + pp_page_keep(t);
 	for (uint64_t grown = 0; grown < need || !grown; grown += PP_PAGES_PER_SEGMENT)
 		if (pp_region_grow(t->region, t->node))
 			return grown > 0;

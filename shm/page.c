@@ -158,9 +158,16 @@ uint64_t pp_page_reserve(const struct pp_region *r)
 	return part < 2 * PP_PAGES_PER_SEGMENT ? part : 2 * PP_PAGES_PER_SEGMENT;
 }
 
-bool pp_page_room(struct pp_region *r, uint64_t pages, bool reserve)
+uint64_t pp_page_keep(const struct pp_thread *t)
 {
-	uint64_t need = pages + (reserve ? 0 : pp_page_reserve(r));
+	uint64_t reserve = pp_page_reserve(t->region);
+
+	return !t->reserve ? reserve : t->keeper ? 0 : (reserve + 3) / 4;
+}
+
+bool pp_page_room(struct pp_region *r, uint64_t pages, uint64_t keep)
+{
+	uint64_t need = pages + keep;
 	uint64_t count = pp_load_rlx(&r->globals->free_pages); /* hint: recounted below when it matters */
 
 	if ((int64_t)count >= (int64_t)need + 4)
@@ -358,8 +365,8 @@ uint64_t pp_page_take_free(struct pp_thread *t, unsigned klass, bool reserve, bo
 	unsigned passes = t->region->header->nodes > 1 ? 2 : 1;
 
 	*reserved = false;
-	if (!pp_page_room(t->region, 1, false)) {
-		if (!reserve)
+	if (!pp_page_room(t->region, 1, pp_page_reserve(t->region))) {
+		if (!reserve || !pp_page_room(t->region, 1, pp_page_keep(t)))
 			return 0;
 		*reserved = true;
 	}
