@@ -367,9 +367,24 @@ void pp_link_ask_close(struct ppdb *db)
 	pthread_mutex_unlock(&db->lock);
 }
 
+/* For a daemon that starts after one that died before it heard of our goodbye. */
+static void mark_left(struct ppdb *db)
+{
+	struct pp_mapping *m = pp_load_rlx(&db->map); /* owner: nobody else uses the handle */
+	struct pp_proc *p;
+
+	if (!m || m->region.readonly || m->proc >= m->region.header->procs)
+		return;
+	p = &m->region.procs[m->proc];
+	if (pp_load_acq(&p->state) == m->generation)
+		/* [client.close:left] pairs [clients.found:left]: our slots are given back */
+		pp_store_rel(&p->left, (uint32_t)m->generation);
+}
+
 void pp_link_close(struct ppdb *db, bool say_goodbye)
 {
 	if (say_goodbye) {
+		mark_left(db);
 		db->retry_ns = 0;
 		look(db, pp_now_ns()); /* a daemon that came back meanwhile hears of our record first, then that it is free */
 		send_short(db, PP_MSG_DETACH);

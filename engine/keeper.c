@@ -379,6 +379,7 @@ int pp_keeper_proc_add(struct pp_keeper *k, uint32_t pid, uint32_t uid, uint64_t
 		pp_store_rlx(&r->pid, pid);
 		pp_store_rlx(&r->uid, uid);
 		pp_store_rlx(&r->flags, flags);
+		pp_store_rlx(&r->left, 0);
 		pp_store_rlx(&r->attach_era, pp_load_acq(&k->region.globals->era));
 		snprintf(r->name, sizeof(r->name), "%s", name ? name : "");
 		pp_store_rel(&r->state, pp_now_ns() | 1);

@@ -38,7 +38,7 @@ static const uint64_t shape[] = {
 	AT(pp_sets, prune_floor), AT(pp_sets, interval), AT(pp_sets, held),
 
 	SIZE(pp_proc), AT(pp_proc, state), AT(pp_proc, start), AT(pp_proc, attach_era), AT(pp_proc, accepted_snapshot),
-	AT(pp_proc, pid), AT(pp_proc, uid), AT(pp_proc, flags), AT(pp_proc, name), AT(pp_proc, control_dev),
+	AT(pp_proc, pid), AT(pp_proc, uid), AT(pp_proc, flags), AT(pp_proc, left), AT(pp_proc, name), AT(pp_proc, control_dev),
 	AT(pp_proc, control_ino),
 
 	SIZE(pp_slot), AT(pp_slot, owner), AT(pp_slot, tid), AT(pp_slot, node), AT(pp_slot, claimed_ns),

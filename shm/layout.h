@@ -162,7 +162,7 @@ struct pp_sets {
 
 enum pp_proc_flags { PP_PROC_READONLY = 1, PP_PROC_EVICTED = 2, PP_PROC_FENCES = 4, PP_PROC_DAEMON = 8 };
 
-/* Written by the daemon only (a client's own words are in its slots); state stored last (release). */
+/* Written by the daemon, but for `left` (a client's other words are in its slots); state stored last (release). */
 struct pp_proc {
 	PP_LINE pp_a64 state;                  /* 0 free, else attach generation (odd numbers never used twice) */
 	pp_a64 start;                          /* start time of the process, ticks since boot */
@@ -170,7 +170,7 @@ struct pp_proc {
 	pp_a64 accepted_snapshot;
 	pp_a32 pid, uid;
 	pp_a32 flags;
-	pp_a32 pad;
+	pp_a32 left;                           /* low half of `state`: its read-write client has detached; the client writes it */
 	char name[32];                         /* client_name */
 	pp_a64 control_dev, control_ino;       /* a read-only client's control region */
 };

@@ -60,6 +60,11 @@ static void found(void *ctx, uint32_t proc, const struct pp_proc *p)
 
 	if (flags & PP_PROC_DAEMON || proc >= pp_daemon_region(d)->header->procs)
 		return;
+	/* [clients.found:left] pairs [client.close:left]: its slots are given back; our predecessor died before it heard of it */
+	if (pp_load_acq(&p->left) == (uint32_t)pp_load_acq(&p->state)) {
+		pp_keeper_proc_gone(d->work.keeper, proc);
+		return;
+	}
 	pidfd = pp_pidfd_open(pid, pp_load_rlx(&p->start));
 	if (pidfd == -ESRCH) {
 		pp_keeper_proc_gone(d->work.keeper, proc);
