@@ -42,6 +42,10 @@ void crew_describe_store(ppdb *db)
 		pp_load_acq(&g->free_pages));
 	for (unsigned i = 0; i < r->header->slots; i++)
 		describe_slot(r, i);
+	for (unsigned i = 0; i < r->header->procs; i++)
+		if (pp_load_acq(&r->procs[i].state))
+			dprintf(2, "    record %u: pid %u, flags %u, %s\n", i, pp_load_acq(&r->procs[i].pid), pp_load_acq(&r->procs[i].flags),
+				r->procs[i].name);
 	if (pp_client_thread(db, &t) || pp_check(t, false, &a, NULL, NULL) < 0)
 		return;
 	dprintf(2, "  %" PRIu64 " keys, %" PRIu64 " versions, %" PRIu64 " tombstones; bytes: %" PRIu64 " committed, %" PRIu64 " live, %"
@@ -256,6 +260,7 @@ struct crew_memory crew_settled(const char *when, ppdb *db, unsigned processes, 
 		if (test_now_ns() - begin > CREW_STUCK_NS) {
 			for (unsigned i = 0; i < f.count; i++)
 				dprintf(2, "problem: %s\n", f.text[i]);
+			crew_describe_store(db);
 			test_require(false, "%s: the store does not settle: %s", when, why);
 		}
 		usleep(20000);

@@ -90,6 +90,27 @@ static void deaths(const char *options, unsigned count, unsigned cold_percent)
 	finish(c);
 }
 
+/* The daemon dies before it hears that a handle was detached, while the process lives on. */
+Test(kill_daemon, detach_that_nobody_hears)
+{
+	ppdb *db;
+
+	test_begin(60);
+	test_store_start(&s, "--memory 64M --wal-segment 4M");
+	for (unsigned i = 0; i < 5; i++) {
+		db = test_store_attach(&s, 0);
+		test_ok(ppdb_put(db, 0, PPDB_S("k"), PPDB_S("v"), NULL, NULL));
+		test_sleep_ms(100); /* the goodbye of test_store_restart's own look must have been heard */
+		test_store_kill(&s);
+		test_ok(ppdb_detach(db));
+		test_store_restart(&s);
+	}
+	db = test_store_attach(&s, 0);
+	crew_settled("after detaching", db, 2, 4);
+	test_ok(ppdb_detach(db));
+	test_store_stop(&s);
+}
+
 Test(kill_daemon, warm)
 {
 	deaths("--memory 256M --wal-segment 8M", (unsigned)test_scale(20), 0);
