@@ -90,6 +90,7 @@ static int hold_snapshot(struct ppdb_view *v)
 		return rc;
 	v->snapshot = s;
 	v->seq = s;
+	v->s->t.as_of_ms = pp_wall_ms(); /* so that a snapshot does not change by the passing of time either */
 	return 0;
 }
 
@@ -118,6 +119,7 @@ static void let_go(struct ppdb_view *v)
 		pp_read_leave(&v->s->t);
 	else
 		pp_snapshot_drop(&v->s->t);
+	v->s->t.as_of_ms = 0;
 }
 
 PPDB_API int ppdb_view_begin(ppdb *db, uint32_t flags, ppdb_view **out)

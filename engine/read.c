@@ -14,9 +14,9 @@
 #include "engine/version.h"
 #include "shm/clock.h"
 
-bool pp_expired(const struct pp_version *v)
+bool pp_expired(const struct pp_thread *t, const struct pp_version *v)
 {
-	return pp_version_flags(v) & PP_V_TTL && pp_version_expires(v) <= pp_wall_ms();
+	return pp_version_flags(v) & PP_V_TTL && pp_version_expires(v) <= (t->as_of_ms ? t->as_of_ms : pp_wall_ms());
 }
 
 pp_ref pp_cell_find(struct pp_thread *t, uint64_t hash, const struct pp_ikey *k)
@@ -44,7 +44,7 @@ int pp_hit_fill(struct pp_thread *t, pp_ref cell_ref, uint64_t snapshot, struct 
 	if (!ref)
 		return PPDB_NOTFOUND;
 	v = pp_version_at(t, ref);
-	if (pp_version_flags(v) & PP_V_TOMBSTONE || pp_expired(v))
+	if (pp_version_flags(v) & PP_V_TOMBSTONE || pp_expired(t, v))
 		return PPDB_NOTFOUND;
 	out->key = cell->key;
 	out->key_size = cell->key_size;

@@ -84,7 +84,7 @@ static void look(struct pp_thread *t, struct pp_cell *cell, struct base *b)
 	v = pp_version_at(t, ref);
 	b->tag = pp_state_epoch(state);
 	b->seq = pp_version_seq(v);
-	b->present = !(pp_version_flags(v) & PP_V_TOMBSTONE) && !pp_expired(v);
+	b->present = !(pp_version_flags(v) & PP_V_TOMBSTONE) && !pp_expired(t, v);
 	b->expires_ms = pp_version_expires(v);
 	b->value = pp_version_value(v);
 	b->size = v->size;

@@ -43,6 +43,7 @@ struct pp_thread {
 	bool readonly;
 	unsigned depth;                  /* nested pp_read_enter */
 	uint64_t low, high;              /* copy of what the slot publishes */
+	uint64_t as_of_ms;               /* wall clock by which times to live are judged; 0 = now. A snapshot's: when it began */
 	uint64_t seed;                   /* xorshift state for back-off and eviction */
 	unsigned notes;                  /* used notes */
 	uint64_t retire_ticks;
