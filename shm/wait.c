@@ -137,6 +137,7 @@ static void learn_spin(struct pp_spin *spin, bool paid)
 
 static bool durable(struct pp_region *r, uint64_t epoch)
 {
+	/* [wait.durable:epoch] pairs [settle.durable:epoch]: the log holds everything up to it */
 	return pp_load_acq(&r->globals->durable_epoch) >= epoch;
 }
 
