@@ -17,7 +17,7 @@
 
 #define PP_FLIGHT_EPOCHS 64
 #define PP_TODO_SIZE (1u << 18)
-#define PP_EXTRA_MAX 1024
+#define PP_EXTRA_MAX 4097              /* as many read-only clients as --clients allows: one left out would read freed memory */
 
 /* An epoch that was logged and is not durable yet: how far each ring was consumed at its end. */
 struct pp_flight {
