@@ -165,7 +165,7 @@ void test_store_cold(struct test_store *s)
 /* Without assertions: it also runs after a failure. */
 void test_store_end(struct test_store *s)
 {
-	char lock[128];
+	char beside[128];
 	char *argv[] = {"/bin/rm", "-rf", s->dir, NULL};
 	int status;
 	pid_t pid;
@@ -177,9 +177,11 @@ void test_store_end(struct test_store *s)
 		waitpid(s->daemon, &status, 0);
 	}
 	s->daemon = 0;
-	snprintf(lock, sizeof(lock), "%s.lock", s->arena);
 	unlink(s->arena);
-	unlink(lock);
+	for (unsigned i = 0; i < 2; i++) {
+		snprintf(beside, sizeof(beside), "%s%s", s->arena, i ? ".lock" : ".new"); /* .new: killed while it made one */
+		unlink(beside);
+	}
 	pid = vfork();
 	if (!pid) {
 		execv(argv[0], argv);
