@@ -22,7 +22,6 @@
  * @full -DINITIAL=2 -DPROCS=2 -DEACH=1 -DPRUNERS=1 -DLATEST
  * @full -DINITIAL=2 -DPROCS=1 -DEACH=1 -DPRUNERS=2 -DLATEST -DABORTED_HEAD
  * @full -DINITIAL=2 -DPROCS=1 -DEACH=1 -DPRUNERS=2 -DSNAPSHOT
- * @full -DINITIAL=2 -DPROCS=1 -DEACH=1 -DPRUNERS=2 -DLATEST
  * @mutant M_STATE_FIRST      readers load `state` before `older`
  * @mutant M_UNDECIDED        an undecided version counts as the successor that makes the one below superfluous
  * @mutant M_TWO_UNDECIDED -DINITIAL=2 -DPROCS=2 -DEACH=1 -DPRUNERS=0 -DLATEST  a writer installs on an undecided head

@@ -13,7 +13,7 @@
  * Asserted: no entry appears with a tag that was closed before; every entry is settled exactly once.
  *
  * @short -DCLAIMS=2 -DROUNDS=2
- * @full -DCLAIMS=3 -DROUNDS=2
+ * @full -DCLAIMS=3 -DROUNDS=1
  * @mutant M_OLD_E         opened once, at an E read before, and the first tag is that E
  * @mutant M_HIGH_LATE     slots_high raised after the ring is open and used
  * @mutant M_LOOK_FIRST    the daemon reads slots_high before it bumps E
@@ -112,10 +112,11 @@ proctype claimant(byte me) {
 
 proctype keeper() {
 	byte e, i, h, n = 0;
+	bool last = false;
 
 	do
-	:: n < ROUNDS || finished == CLAIMS ->
-		n = (n < ROUNDS -> n + 1 : ROUNDS + 1);
+	:: n < ROUNDS || finished == CLAIMS || owner[0] == LEAVING || owner[1] == LEAVING ->
+		d_step { n = (n < ROUNDS -> n + 1 : ROUNDS); last = (finished == CLAIMS && n == ROUNDS) };
 #ifdef M_LOOK_FIRST
 		h = high;
 #endif
@@ -175,7 +176,7 @@ proctype keeper() {
 		:: else -> break
 		od;
 		if
-		:: n > ROUNDS -> break
+		:: last -> break
 		:: else
 		fi
 	od;

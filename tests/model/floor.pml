@@ -9,7 +9,7 @@
  * Asserted: the version of a snapshot that was taken stands until it is dropped.
  *
  * @short -DEPOCHS=3 -DROUNDS=2 -DPASSES=1
- * @full -DEPOCHS=4 -DROUNDS=3 -DPASSES=2
+ * @full -DEPOCHS=3 -DROUNDS=3 -DPASSES=1
  * @mutant M_HOLDER_ORDER     the holder reads P before its S can be seen
  * @mutant M_KEEPER_ORDER     the daemon reads the held set before it announced P
  * @mutant M_NO_RETRY         the holder keeps an S below P

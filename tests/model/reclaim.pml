@@ -18,9 +18,7 @@
  * @short -DROOT -DSECTIONS=1 -DSWAPS=2 -DROUNDS=2
  * @extra -DHINT -DSECTIONS=1 -DSWAPS=2 -DROUNDS=2
  * @extra -DROOT -DENTRY -DSECTIONS=1 -DSWAPS=1 -DROUNDS=2
- * @full -DROOT -DHINT -DSECTIONS=2 -DSWAPS=1 -DROUNDS=2
- * @full -DROOT -DHINT -DENTRY -DSECTIONS=1 -DSWAPS=2 -DROUNDS=2
- * @full -DHINT -DSECTIONS=1 -DSWAPS=3 -DROUNDS=2
+ * @full -DROOT -DHINT -DSECTIONS=1 -DSWAPS=2 -DROUNDS=2
  * @mutant M_NO_RELOAD        no second load after high was raised
  * @mutant M_NO_RAISE         high is not raised
  * @mutant M_SCAN_FIRST       slots scanned before the era bump that bounds the set
