@@ -13,6 +13,7 @@
 #include "engine/hint.h"
 #include "engine/index.h"
 #include "engine/keeper_internal.h"
+#include "engine/shards.h"
 #include "shm/clock.h"
 #include "shm/wait.h"
 
@@ -279,6 +280,7 @@ int pp_keeper_house(struct pp_keeper *k)
 	more |= pp_alloc_sweep(&k->house, &k->house.safe, &k->sweep_cursor, SWEEP_PAGES) > 0;
 	hints_step(k);
 	pp_stat_readers(k);
+	pp_shards_step(k);
 	return more;
 }
 

@@ -24,36 +24,8 @@
 #include "engine/index_internal.h"
 
 #include "engine/hint.h"
+#include "engine/shards.h"
 #include "shm/fault.h"
-
-unsigned pp_list_of(const struct pp_thread *t, uint64_t hash)
-{
-	uint32_t lists = pp_engine(t)->lists;
-
-	return lists > 1 ? (unsigned)((hash >> 32) * lists >> 32) : 0;
-}
-
-unsigned pp_shard_of(const struct pp_thread *t, const struct pp_ikey *k, uint64_t hash)
-{
-	struct pp_engine *e = pp_engine(t);
-	unsigned low = 0, high = e->shards;
-	uint64_t slice;
-
-	if (e->strategy == PP_STRATEGY_SINGLE || e->shards < 2)
-		return 0;
-	if (e->strategy == PP_STRATEGY_HASH)
-		return pp_list_of(t, hash);
-	slice = pp_slice(k->bytes, k->size, 4);
-	while (high - low > 1) {
-		unsigned mid = (low + high) / 2;
-
-		if (pp_load_rlx(&e->range_bound[mid]) <= slice) /* hint: shards only count and place */
-			low = mid;
-		else
-			high = mid;
-	}
-	return low;
-}
 
 /* The hint's test: is the named leaf still the one that was meant, and in the list? */
 static bool leaf_live(struct pp_thread *t, uint64_t link)
@@ -238,6 +210,8 @@ bool pp_leaf_swap(struct pp_thread *t, struct pp_place *p, pp_ref block)
 	/* [index.link:head] pairs [index.find:head]: the new block is complete */
 	if (!pp_cas_seq(&l->head, &expected, block | PP_LEAF_OPEN)) {
 		pp_stat_add(&t->slot->count.cas_retries, 1);
+		if (!l->level)
+			pp_shard_contended(t, l->shard, pp_block_low(p->block), p->block->low_size);
 		return false;
 	}
 	PP_FAULT_POINT("index.swap.linked");
@@ -393,6 +367,8 @@ static int split(struct pp_thread *t, unsigned list, unsigned level, struct pp_p
 	PP_FAULT_POINT("index.split.linked");
 	pp_notes_clear(t);
 	pp_stat_add(&t->slot->count.splits, 1);
+	if (!level)
+		pp_shard_leaf(t, list, sep.bytes, sep.size, 1);
 	pp_index_enter(t, list, level + 1, link, sep);
 	return 0;
 cancel_leaf:

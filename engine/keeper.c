@@ -14,6 +14,7 @@
 #include "engine/file.h"
 #include "engine/hint.h"
 #include "engine/index.h"
+#include "engine/shards.h"
 #include "shm/clock.h"
 #include "shm/fault.h"
 #include "shm/live.h"
@@ -138,6 +139,7 @@ static void engine_format(struct pp_keeper *k)
 	e->shards = c->shards ? c->shards : 1;
 	e->strategy = c->strategy;
 	e->lists = c->strategy == PP_STRATEGY_HASH ? e->shards : 1;
+	pp_shards_format(&k->region);
 	e->magic = PP_MAGIC;
 }
 
@@ -449,6 +451,7 @@ static void free_all(struct pp_keeper *k)
 	free(k->extra_set);
 	free(k->pinned);
 	free(k->leaf_sweep.key);
+	pp_shards_free(k->shards);
 	pp_region_unmap(&k->region);
 	free(k);
 }

@@ -84,6 +84,7 @@ struct pp_keeper {
 	pp_a32 *pinned;                    /* [procs]: 1 = a read-only client from before our start whose slots we have not seen yet */
 	struct pp_hint_walk *hint_walk;    /* a growth of the hint table under way, NULL = none */
 	uint64_t checked_hints_ns;
+	struct pp_shards *shards;          /* engine/shards.c; made at the first step */
 	uint64_t readers_ns;               /* when their statistics were added up last */
 
 	/* checkpoints */

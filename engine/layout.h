@@ -25,6 +25,7 @@
 #define PP_LEAF_MAX 64                     /* entries of a block before it splits */
 #define PP_LEVELS 8
 #define PP_SHARDS_MAX 256
+#define PP_BOUND_WORDS 4
 #define PP_FLOORS 4096
 
 /* ---- words ------------------------------------------------------------------------------------------------------ */
@@ -139,7 +140,8 @@ struct pp_engine {
 	PP_LINE pp_a64 hints;              /* hint table in force: PP_LINK of a large run (payload: pp_hints) */
 	PP_LINE pp_a64 checkpoint_epoch;   /* newest checkpoint's S; daemon */
 	pp_a64 keys_recovered;
-	pp_a64 range_bound[PP_SHARDS_MAX]; /* strategy range: first 8 user key bytes where each shard begins; keeper adapts them */
+	/* strategy range: where each shard begins, the first 32 user key bytes as big-endian words; keeper adapts them */
+	pp_a64 range_bound[PP_SHARDS_MAX][PP_BOUND_WORDS];
 	pp_a64 wal_segments, wal_bytes, wal_units, wal_records; /* the log since the daemon started, each 100 ms */
 	pp_a64 wal_epochs, wal_stalls, wal_free_bytes, wal_write_p50_ns, wal_write_p99_ns;
 	pp_a64 wal_full;                   /* 1: no disk space for another segment; daemon */

@@ -13,6 +13,7 @@
  */
 #include "engine/index_internal.h"
 
+#include "engine/shards.h"
 #include "shm/fault.h"
 
 /* Thin: what both hold together leaves room to grow. */
@@ -94,6 +95,8 @@ static bool complete(struct pp_thread *t, unsigned list, unsigned level, pp_ref 
 		pp_notes_clear(t);
 		drop_hint(t, list, level + 1, &low.key, right);
 		pp_stat_add(&t->slot->count.merges, 1);
+		if (!level)
+			pp_shard_leaf(t, list, low.key.bytes, low.key.size, -1);
 	}
 	pp_notes_clear(t);
 	return true;

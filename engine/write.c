@@ -22,6 +22,7 @@
 #include "engine/read.h"
 #include "engine/record.h"
 #include "engine/ring.h"
+#include "engine/shards.h"
 #include "engine/stat.h"
 #include "engine/version.h"
 #include "shm/backoff.h"
@@ -264,6 +265,7 @@ static int overwrite(struct attempt *a, pp_ref cell_ref)
 			break;
 		pp_notes_clear(t);
 		pp_stat_add(&t->slot->count.cas_retries, 1);
+		pp_shard_contended(t, pp_list_of(t, a->hash), a->key.key.bytes, a->key.key.size);
 	}
 	PP_FAULT_POINT("write.overwrite.linked");
 	pp_alloc_live(t, a->block, gen);

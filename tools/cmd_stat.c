@@ -161,6 +161,12 @@ static void print_contention(const struct facts *f)
 	printf("blocks       %" PRIu64 " allocated, %" PRIu64 " retired, %" PRIu64 " freed\n", t->allocs, t->retires, t->frees);
 }
 
+/* Counts that may fall below zero for a moment. */
+static uint64_t soft(uint64_t n)
+{
+	return (int64_t)n < 0 ? 0 : n;
+}
+
 static double share(const struct facts *f, unsigned shard)
 {
 	return f->usage_sum ? 100.0 * (double)f->usage[shard] / (double)f->usage_sum : 0.0;
@@ -178,8 +184,8 @@ static void print_shards(const struct facts *f)
 	for (unsigned i = 0; i < f->r->header->shards && i < PP_SHARDS_MAX; i++) {
 		const struct pp_shard *s = &f->e->shard[i];
 
-		printf("%-6u %4u %12" PRIi64 " %10" PRIi64 " %12s %8" PRIu64 " %8" PRIu64 " %10" PRIu64 " %5.1f%%\n", i, pp_load_rlx(&s->node),
-			(int64_t)pp_load_rlx(&s->keys), (int64_t)pp_load_rlx(&s->leaves),
+		printf("%-6u %4u %12" PRIu64 " %10" PRIu64 " %12s %8" PRIu64 " %8" PRIu64 " %10" PRIu64 " %5.1f%%\n", i, pp_load_rlx(&s->node),
+			soft(pp_load_rlx(&s->keys)), soft(pp_load_rlx(&s->leaves)),
 			pp_text_bytes(a, (double)pp_load_rlx(&s->bytes)), pp_load_rlx(&s->splits), pp_load_rlx(&s->merges),
 			pp_load_rlx(&s->contention), share(f, i));
 	}
@@ -233,8 +239,8 @@ static void json_shards(struct pp_json *j, const struct facts *f)
 		const struct pp_shard *s = &f->e->shard[i];
 
 		pp_json_open(j, NULL, '{');
-		pp_json_u64(j, "keys", pp_load_rlx(&s->keys));
-		pp_json_u64(j, "leaves", pp_load_rlx(&s->leaves));
+		pp_json_u64(j, "keys", soft(pp_load_rlx(&s->keys)));
+		pp_json_u64(j, "leaves", soft(pp_load_rlx(&s->leaves)));
 		pp_json_u64(j, "splits", pp_load_rlx(&s->splits));
 		pp_json_u64(j, "merges", pp_load_rlx(&s->merges));
 		pp_json_u64(j, "contention", pp_load_rlx(&s->contention));
