@@ -198,6 +198,13 @@ static void live(struct pp_thread *t, pp_ref ref)
 	pp_alloc_live(t, ref, pp_gen_of(t->region, ref));
 }
 
+void pp_note_unlink(struct pp_thread *t, enum pp_note_kind kind, pp_ref ref, uint64_t where)
+{
+	if (pp_block_state(pp_load_acq(&pp_block_at(t->region, ref)->word)) == PP_BLOCK_PRIVATE)
+		live(t, ref);
+	pp_note_block(t, kind, ref, where);
+}
+
 bool pp_leaf_swap(struct pp_thread *t, struct pp_place *p, pp_ref block)
 {
 	struct pp_leaf *l = pp_at(t->region, p->leaf);
@@ -205,7 +212,7 @@ bool pp_leaf_swap(struct pp_thread *t, struct pp_place *p, pp_ref block)
 	uint64_t expected = p->head, old_gen = pp_gen_of(t->region, old);
 
 	pp_note_block(t, PP_NOTE_BLOCK, block, pp_leaf_link(t, p->leaf));
-	pp_note_block(t, PP_NOTE_BLOCK, old, pp_leaf_link(t, p->leaf));
+	pp_note_unlink(t, PP_NOTE_BLOCK, old, pp_leaf_link(t, p->leaf));
 	PP_FAULT_POINT("index.swap.noted");
 	/* [index.link:head] pairs [index.find:head]: the new block is complete */
 	if (!pp_cas_seq(&l->head, &expected, block | PP_LEAF_OPEN)) {
@@ -399,7 +406,7 @@ int pp_index_link(struct pp_thread *t, unsigned list, unsigned level, struct pp_
 		replaced = e.ref[p->at];
 		replaced_gen = pp_gen_of(t->region, replaced);
 		e.ref[p->at] = ref;
-		pp_note_block(t, PP_NOTE_CELL, replaced, list | level << 16);
+		pp_note_unlink(t, PP_NOTE_CELL, replaced, list | level << 16);
 	} else {
 		pp_entries_put(&e, p->at, k, ref);
 	}

@@ -13,6 +13,10 @@ uint64_t pp_leaf_link(const struct pp_thread *, pp_ref leaf);
 /* Notes a block with its present generation. */
 void pp_note_block(struct pp_thread *, enum pp_note_kind kind, pp_ref ref, uint64_t where);
 
+/* The same for a block that is about to be unlinked: helps it to LIVE first, for its maker may have died or stopped between linking it and
+ * that; the reaper of whoever unlinks retires LIVE blocks only (tests/model/alloc.pml, M_HELP_LATE). */
+void pp_note_unlink(struct pp_thread *, enum pp_note_kind kind, pp_ref ref, uint64_t where);
+
 /* Notes both blocks and swaps the leaf's block for `block` (PRIVATE): on true it is LIVE and the old one retired. */
 bool pp_leaf_swap(struct pp_thread *, struct pp_place *, pp_ref block);
 

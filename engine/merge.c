@@ -46,7 +46,7 @@ static void drop_hint(struct pp_thread *t, unsigned list, unsigned level, const 
 		if (pp_link_ref(pp_load_rlx(&c->head)) != right) /* immutable */
 			return;
 		gen = pp_gen_of(t->region, cell);
-		pp_note_block(t, PP_NOTE_CELL, cell, list | level << 16);
+		pp_note_unlink(t, PP_NOTE_CELL, cell, list | level << 16);
 		rc = pp_index_unlink(t, &p);
 	} while (rc == -EAGAIN);
 	if (rc == 0)
@@ -86,8 +86,8 @@ static bool complete(struct pp_thread *t, unsigned list, unsigned level, pp_ref 
 	}
 	PP_FAULT_POINT("merge.swapped");
 	pp_keybuf_copy(&low, pp_block_low(content), content->low_size);
-	pp_note_block(t, PP_NOTE_BLOCK, content_ref, right_link);
-	pp_note_block(t, PP_NOTE_LEAF, right, list | level << 16);
+	pp_note_unlink(t, PP_NOTE_BLOCK, content_ref, right_link);
+	pp_note_unlink(t, PP_NOTE_LEAF, right, list | level << 16);
 	if (pp_cas_seq(&r->head, &expected, (uint64_t)PP_LEAF_GONE)) {
 		PP_FAULT_POINT("merge.gone");
 		pp_retire(t, content_ref, content_gen);

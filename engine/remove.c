@@ -47,7 +47,7 @@ static bool unlink_cell(struct pp_thread *t, pp_ref cell_ref, uint64_t hash)
 		pp_index_find(t, list, 0, &k, true, &p);
 		if (!p.equal || pp_block_ref(p.block, p.at) != cell_ref)
 			return true; /* a writer has put a new cell in its place, and retired this one */
-		pp_note_block(t, PP_NOTE_CELL, cell_ref, list);
+		pp_note_unlink(t, PP_NOTE_CELL, cell_ref, list);
 		rc = pp_index_unlink(t, &p);
 	} while (rc == -EAGAIN);
 	PP_FAULT_POINT("remove.unlinked");
@@ -72,7 +72,7 @@ static bool remove_cell(struct pp_thread *t, pp_ref cell_ref, uint64_t head)
 
 	pp_floor_raise(t, hash, pp_version_seq(v));
 	if (block)
-		pp_note_block(t, PP_NOTE_VERSION, block, PP_LINK(cell_ref, pp_gen_of(t->region, cell_ref)));
+		pp_note_unlink(t, PP_NOTE_VERSION, block, PP_LINK(cell_ref, pp_gen_of(t->region, cell_ref)));
 	PP_FAULT_POINT("remove.noted");
 	if (!pp_cas_seq(&c->head, &head, PP_DEAD)) {
 		pp_notes_clear(t);

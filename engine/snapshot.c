@@ -96,5 +96,5 @@ void pp_snapshot_collect(struct pp_keeper *k, uint64_t *floor, uint64_t *held, u
 			collect_slots(k->extra[i].slots, k->extra[i].count, p, held, count);
 	}
 	qsort(held, *count, sizeof(*held), ascending);
-	*floor = p;
+	*floor = *count < PP_MAX_SLOTS ? p : before; /* more than fit in: nothing new is pruned */
 }

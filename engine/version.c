@@ -107,7 +107,7 @@ static void note_version(struct pp_thread *t, struct pp_cell *cell, pp_ref versi
 	pp_ref c = pp_ref_of(t->region, cell);
 
 	if (!pp_version_inline(pp_version_at(t, version)))
-		pp_note_block(t, PP_NOTE_VERSION, pp_version_block(version), PP_LINK(c, pp_gen_of(t->region, c)));
+		pp_note_unlink(t, PP_NOTE_VERSION, pp_version_block(version), PP_LINK(c, pp_gen_of(t->region, c)));
 }
 
 /* Cuts everything older than v. */
@@ -169,7 +169,10 @@ bool pp_version_prune(struct pp_thread *t, struct pp_cell *cell, unsigned steps)
 		uint64_t older = pp_load_acq(&w->older), s = pp_load_acq(&w->state), tag = pp_state_epoch(s);
 		bool aborted = pp_state_status(s) == PP_ABORTED, committed = pp_state_status(s) == PP_COMMITTED;
 
-		if (v && !(pp_load_acq(&v->older) & PP_FROZEN) &&
+		/* Someone unlinks v itself: below it only the new predecessor counts (tests/model/chain.pml, M_PASS_FROZEN). */
+		if (v && pp_load_acq(&v->older) & PP_FROZEN)
+			return true;
+		if (v &&
 		    (aborted || (committed && newer_tag && (tag == newer_tag || pp_safe_version(safe, tag, newer_tag))))) {
 			if (!unlink_below(t, cell, v, at))
 				return true;
