@@ -2,7 +2,8 @@
  * apply.c - putting one recovered record into the index, by (tag, seq), without a log.
  *
  * Several threads apply at once, but a key always comes to the same thread. A record replaces what is there only if it is newer, so
- * applying twice changes nothing. Tombstones stay as versions until recovery is over; the keeper removes them.
+ * applying twice changes nothing. Tombstones are versions like others; recovery has their cells removed when the log is past
+ * their epoch, what is left then is the keeper's.
  */
 #include "engine/floor.h"
 #include "engine/hint.h"
@@ -38,7 +39,7 @@ static int separate(struct pp_thread *t, const struct pp_apply *a, pp_ref cell, 
 	return 0;
 }
 
-static int replace(struct pp_thread *t, const struct pp_apply *a, pp_ref cell_ref)
+static int replace(struct pp_thread *t, const struct pp_apply *a, pp_ref cell_ref, uint64_t *link)
 {
 	struct pp_cell *c = pp_at(t->region, cell_ref);
 	pp_ref head = pp_load_rlx(&c->head), version; /* owner: this thread applies all of the key */
@@ -52,6 +53,7 @@ static int replace(struct pp_thread *t, const struct pp_apply *a, pp_ref cell_re
 	if (rc)
 		return rc;
 	pp_store_rel(&c->head, version);
+	*link = PP_LINK(cell_ref, pp_gen_of(t->region, cell_ref));
 	if (!pp_version_inline(v)) {
 		pp_ref old = pp_version_block(head);
 
@@ -90,38 +92,51 @@ static int cell_new(struct pp_thread *t, const struct pp_apply *a, const struct 
 	return 0;
 }
 
-static int apply(struct pp_thread *t, const struct pp_apply *a, const struct pp_ikey *k, uint64_t hash)
+/* A removed key whose leaf could not be rebuilt for want of memory. */
+static bool is_dead(struct pp_thread *t, pp_ref cell)
+{
+	return pp_load_acq(&((struct pp_cell *)pp_at(t->region, cell))->head) == PP_DEAD;
+}
+
+static int apply(struct pp_thread *t, const struct pp_apply *a, const struct pp_ikey *k, uint64_t hash, uint64_t *link)
 {
 	unsigned list = pp_list_of(t, hash);
-	pp_ref cell = pp_hint_find(t, hash, k);
+	pp_ref cell = pp_hint_find(t, hash, k), version;
 	struct pp_place p;
 	int rc;
 
-	if (cell)
-		return replace(t, a, cell);
+	if (cell && !is_dead(t, cell))
+		return replace(t, a, cell, link);
 	pp_index_find(t, list, 0, k, true, &p);
-	if (p.equal)
-		return replace(t, a, pp_block_ref(p.block, p.at));
+	if (p.equal && !is_dead(t, pp_block_ref(p.block, p.at)))
+		return replace(t, a, pp_block_ref(p.block, p.at), link);
 	rc = cell_new(t, a, k, &cell);
 	if (rc)
 		return rc;
 	while ((rc = pp_index_link(t, list, 0, &p, k, cell, 0)) == -EAGAIN)
 		pp_index_find(t, list, 0, k, true, &p);
-	if (rc)
+	if (rc) {
+		version = pp_load_rlx(&((struct pp_cell *)pp_at(t->region, cell))->head); /* owner: not linked */
+		if (!pp_version_inline(pp_version_at(t, version)))
+			pp_retire(t, pp_version_block(version), pp_gen_of(t->region, pp_version_block(version)));
+		pp_alloc_cancel(t, cell);
 		return rc;
+	}
+	*link = PP_LINK(cell, pp_gen_of(t->region, cell));
 	pp_hint_enter(t, hash, cell);
 	pp_add_rlx(&pp_engine(t)->shard[pp_shard_of(t, k, hash)].keys, 1); /* stat */
 	return 0;
 }
 
-int pp_apply(struct pp_thread *t, const struct pp_apply *a)
+int pp_apply(struct pp_thread *t, const struct pp_apply *a, uint64_t *cell)
 {
 	struct pp_keybuf b;
 	int rc;
 
+	*cell = 0;
 	pp_keybuf_set(&b, a->table, a->key, a->key_size);
 	pp_read_enter(t);
-	rc = apply(t, a, &b.key, pp_key_hash(&b.key));
+	rc = apply(t, a, &b.key, pp_key_hash(&b.key), cell);
 	pp_read_leave(t);
 	return rc;
 }

@@ -124,6 +124,7 @@ struct pp_apply {
 	uint64_t size, seq, tag, expires_ms;
 	bool tombstone;
 };
-int pp_apply(struct pp_thread *, const struct pp_apply *);
+/* *cell = PP_LINK of the key's cell, 0 = the record was older than what is there. */
+int pp_apply(struct pp_thread *, const struct pp_apply *, uint64_t *cell);
 
 #endif

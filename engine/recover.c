@@ -6,7 +6,9 @@
  * between keys does not matter, because a record is applied by (tag, seq).
  *
  * Nobody else reads the region yet, but what appliers retire (old leaf blocks) must come back: the dealer announces a reclamation round now
- * and then, without waiting for durability, since no ring refers to anything.
+ * and then, without waiting for durability, since no ring refers to anything. A store that was full must fit again: removed keys go for
+ * good as soon as the log is past their epoch (within an epoch a key's records may come in any order); where memory is scarce the
+ * appliers go in step, so that none uses memory that the deletes of another are about to free; and one that finds none waits for a round.
  *
  * Threads are the daemon's own: this file is never part of a client.
  */
@@ -27,10 +29,17 @@
 #define BATCH_BYTES (UINT64_C(1) << 20)
 #define BATCHES 4                      /* per applier: one being filled, others on their way */
 #define ROUND_EVERY_NS UINT64_C(1000000)
+#define SCARCE_PAGES 512               /* fewer are left: in step */
+#define STEP_BYTES (UINT64_C(64) << 10)
+#define FULL_TRIES 200                 /* naps of a millisecond */
 
 struct batch {
 	uint8_t *bytes;
 	size_t used, room;
+};
+
+struct removed {
+	uint64_t cell, tag;
 };
 
 /* Hands batches from the dealer to one applier and back. */
@@ -44,6 +53,8 @@ struct applier {
 	int rc;
 	char detail[256];
 	struct pp_thread t;
+	struct removed *removed;           /* of the newest epochs, in order of tag */
+	size_t removed_count, removed_room;
 	struct recovery *r;
 	unsigned number;
 };
@@ -53,7 +64,9 @@ struct recovery {
 	unsigned appliers;
 	struct applier applier[APPLIERS_MAX];
 	struct pp_ckpt_reader *ckpt;
-	uint64_t last_round_ns;
+	pthread_mutex_t round;             /* one announces at a time */
+	pthread_mutex_t tidy;              /* removal and merges are the work of one thread at a time */
+	uint64_t last_round_ns, step_bytes;
 	uint64_t records;
 };
 
@@ -69,11 +82,78 @@ static void announce_round(struct recovery *r)
 	uint64_t now = pp_now_ns();
 	struct pp_scan *scan = &r->k->round.scan;
 
-	if (now - r->last_round_ns < ROUND_EVERY_NS)
+	if (pthread_mutex_trylock(&r->round))
 		return;
-	r->last_round_ns = now;
-	if (pp_reclaim_scan(&r->k->region, NULL, 0, scan) == 0)
-		pp_reclaim_announce(&r->k->region, scan, 0, NULL, 0);
+	if (now - r->last_round_ns >= ROUND_EVERY_NS) {
+		r->last_round_ns = now;
+		if (pp_reclaim_scan(&r->k->region, NULL, 0, scan) == 0)
+			pp_reclaim_announce(&r->k->region, scan, 0, NULL, 0);
+	}
+	pthread_mutex_unlock(&r->round);
+}
+
+/* Is less left than the appliers may be apart, or hold in pages of their own? */
+static bool scarce(const struct recovery *r)
+{
+	const struct pp_region *region = &r->k->region;
+	uint64_t grown = pp_load_acq(&region->globals->committed_segments);
+	int64_t left = (int64_t)(region->header->max_segments - grown) * PP_PAGES_PER_SEGMENT;
+
+	return left + (int64_t)pp_load_rlx(&region->globals->free_pages) < SCARCE_PAGES; /* stat: soft, may be below 0 */
+}
+
+/* ---- removed keys ----------------------------------------------------------------------------------------------- */
+
+static void note_removed(struct applier *a, uint64_t cell, uint64_t tag)
+{
+	if (a->removed_count == a->removed_room) {
+		size_t room = a->removed_room ? a->removed_room * 2 : 1024;
+		struct removed *more = realloc(a->removed, room * sizeof(*more));
+
+		if (!more)
+			return; /* the keeper's sweep finds it */
+		a->removed = more;
+		a->removed_room = room;
+	}
+	a->removed[a->removed_count++] = (struct removed){cell, tag};
+}
+
+/* The log is at `epoch`: nothing older comes for keys that were removed before it. */
+static void tidy_removed(struct applier *a, uint64_t epoch)
+{
+	size_t n = 0;
+
+	if (!a->removed_count || a->removed[0].tag >= epoch)
+		return;
+	pthread_mutex_lock(&a->r->tidy);
+	for (; n < a->removed_count && a->removed[n].tag < epoch; n++) {
+		a->t.safe.prune_floor = UINT64_MAX; /* nobody reads */
+		pp_cell_tidy(&a->t, a->removed[n].cell, UINT64_MAX);
+	}
+	pthread_mutex_unlock(&a->r->tidy);
+	a->removed_count -= n;
+	memmove(a->removed, a->removed + n, a->removed_count * sizeof(*a->removed));
+}
+
+/* ---- applying --------------------------------------------------------------------------------------------------- */
+
+static int apply_patiently(struct applier *a, const struct pp_apply *one)
+{
+	struct timespec nap = pp_timespec(ROUND_EVERY_NS);
+	uint64_t cell;
+	int rc;
+
+	for (unsigned tries = 0;; tries++) {
+		rc = pp_apply(&a->t, one, &cell);
+		if (rc != PPDB_FULL || tries == FULL_TRIES)
+			break;
+		pp_alloc_release(&a->t); /* a page for each size of block: another may need it */
+		announce_round(a->r);
+		nanosleep(&nap, NULL);
+	}
+	if (!rc && one->tombstone && cell)
+		note_removed(a, cell, one->tag);
+	return rc;
 }
 
 static int apply_record(struct applier *a, uint64_t epoch, const struct pp_record *rec)
@@ -90,7 +170,8 @@ static int apply_record(struct applier *a, uint64_t epoch, const struct pp_recor
 		.tombstone = rec->flags & PP_V_TOMBSTONE,
 	};
 
-	return pp_apply(&a->t, &one);
+	tidy_removed(a, epoch);
+	return apply_patiently(a, &one);
 }
 
 /* ---- appliers --------------------------------------------------------------------------------------------------- */
@@ -105,6 +186,8 @@ static int apply_batch(struct applier *a, const struct batch *b)
 			return rc;
 		at += (sizeof(*d) + d->size + 7) & ~(size_t)7;
 	}
+	if (scarce(a->r))
+		pp_alloc_release(&a->t);
 	return 0;
 }
 
@@ -160,6 +243,32 @@ static int hand_over(struct recovery *r, struct applier *a)
 		pthread_cond_wait(&a->changed, &a->lock);
 	rc = a->rc;
 	pthread_mutex_unlock(&a->lock);
+	return rc;
+}
+
+/* All appliers get what was dealt to them, and finish it. */
+static int in_step(struct recovery *r)
+{
+	int rc = 0;
+
+	announce_round(r);
+	for (unsigned i = 0; i < r->appliers; i++) {
+		struct applier *a = &r->applier[i];
+
+		pthread_mutex_lock(&a->lock);
+		a->filled += current_batch(a)->used > 0;
+		pthread_cond_broadcast(&a->changed);
+		pthread_mutex_unlock(&a->lock);
+	}
+	for (unsigned i = 0; i < r->appliers; i++) {
+		struct applier *a = &r->applier[i];
+
+		pthread_mutex_lock(&a->lock);
+		while (a->taken != a->filled)
+			pthread_cond_wait(&a->changed, &a->lock);
+		rc = rc ? rc : a->rc;
+		pthread_mutex_unlock(&a->lock);
+	}
 	return rc;
 }
 
@@ -220,6 +329,13 @@ static int deal(void *ctx, uint64_t epoch, const void *data, size_t size)
 	d->size = size;
 	memcpy(d + 1, data, size);
 	b->used += need;
+	r->step_bytes += need;
+	if (r->step_bytes >= STEP_BYTES) {
+		r->step_bytes = 0;
+		rc = scarce(r) ? in_step(r) : 0;
+		if (rc)
+			return rc;
+	}
 	if ((++r->records & 0xffff) == 0 && r->k->config.progress)
 		r->k->config.progress(r->k->config.ctx, "log", r->records, 0);
 	return 0;
@@ -257,6 +373,7 @@ static int stop_appliers(struct recovery *r)
 			rc = pp_detail(a->rc, "%s", a->detail);
 		for (unsigned b = 0; b < BATCHES; b++)
 			free(a->batch[b].bytes);
+		free(a->removed);
 	}
 	return rc;
 }
@@ -292,7 +409,7 @@ static int apply_checkpoint_record(void *ctx, const struct pp_ckpt_record *rec)
 
 	if (a->number == 0)
 		announce_round(a->r);
-	return pp_apply(&a->t, &one);
+	return apply_patiently(a, &one);
 }
 
 static void *checkpoint_main(void *arg)
@@ -357,6 +474,8 @@ int pp_recover_cold(struct pp_keeper *k, struct pp_wal_recovered *log, struct pp
 		return -ENOMEM;
 	r->k = k;
 	r->ckpt = ckpt;
+	pthread_mutex_init(&r->round, NULL);
+	pthread_mutex_init(&r->tidy, NULL);
 	r->appliers = cores < 1 ? 1 : cores > APPLIERS_MAX ? APPLIERS_MAX : (unsigned)cores;
 	rc = claim_slots(r);
 	if (!rc && ckpt) {
