@@ -215,6 +215,14 @@ static int accept_reply(struct ppdb *db, const struct pp_reply *r, const int *fd
 	return 0;
 }
 
+static bool hung_up(struct ppdb *db)
+{
+	char byte;
+	ssize_t n = recv(db->sock, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+	return n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+}
+
 /* Picks the answer up if it is there. -EAGAIN: not yet. */
 static int answer(struct ppdb *db)
 {
@@ -231,6 +239,9 @@ static int answer(struct ppdb *db)
 		rc = pp_reply_check(&r, bytes, PP_MSG_ATTACH);
 	if (!rc)
 		rc = accept_reply(db, &r, fds);
+	/* a later daemon knows a reader by its mappings alone (tools/daemon_maps.c): they are there now, before that one looks */
+	if (!rc && db->readonly && hung_up(db))
+		rc = pp_detail(PPDB_DAEMON_GONE, "ppdbd went away while attaching");
 	pp_proto_close_fds(fds, 0);
 	if (rc) {
 		snprintf(db->sentence, sizeof(db->sentence), "%s", pp_detail_get());
@@ -303,14 +314,6 @@ int pp_link_attach(struct ppdb *db)
 }
 
 /* ---- later looks */
-
-static bool hung_up(struct ppdb *db)
-{
-	char byte;
-	ssize_t n = recv(db->sock, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-
-	return n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
-}
 
 static void look(struct ppdb *db, uint64_t now)
 {

@@ -117,6 +117,9 @@ void pp_clients_died(struct pp_daemon *, uint32_t proc);
 void pp_clients_check(struct pp_daemon *, uint32_t proc);
 void pp_clients_reap(struct pp_daemon *); /* now and then: unmaps controls whose record is free, looks at processes without pidfd */
 
+/* True if it is certain that the process does not map this file, daemon_maps.c. */
+bool pp_maps_unmapped(pid_t pid, uint64_t dev, uint64_t ino);
+
 /* ---- socket, daemon_socket.c */
 
 struct pp_conn {

@@ -132,6 +132,15 @@ void pp_clients_check(struct pp_daemon *d, uint32_t proc)
 		pp_clients_died(d, proc);
 }
 
+/* A read-only record from before our start whose client has not reconnected: it holds everything, so find out whether it is still there. */
+static void check_silent_reader(struct pp_daemon *d, uint32_t proc)
+{
+	struct pp_proc *p = &pp_daemon_region(d)->procs[proc];
+
+	if (pp_maps_unmapped(d->watch[proc].pid, pp_load_acq(&p->control_dev), pp_load_acq(&p->control_ino)))
+		pp_clients_died(d, proc);
+}
+
 void pp_clients_reap(struct pp_daemon *d)
 {
 	uint32_t procs = pp_daemon_region(d)->header->procs;
@@ -139,6 +148,8 @@ void pp_clients_reap(struct pp_daemon *d)
 	for (uint32_t i = 0; i < procs; i++) {
 		if (d->watch[i].used && d->watch[i].pidfd < 0)
 			pp_clients_check(d, i);
+		if (d->watch[i].used && d->watch[i].readonly && !d->watch[i].control)
+			check_silent_reader(d, i);
 	}
 	for (struct dying **at = &d->dying, *b; (b = *at);) {
 		if (generation_of(d, b->proc) == b->generation) {
