@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -98,15 +99,51 @@ Test(kill_daemon, detach_that_nobody_hears)
 	test_begin(60);
 	test_store_start(&s, "--memory 64M --wal-segment 4M");
 	for (unsigned i = 0; i < 5; i++) {
+		ppdb *reader = test_store_attach(&s, PPDB_RDONLY);
+
 		db = test_store_attach(&s, 0);
 		test_ok(ppdb_put(db, 0, PPDB_S("k"), PPDB_S("v"), NULL, NULL));
-		test_sleep_ms(100); /* the goodbye of test_store_restart's own look must have been heard */
+		test_ok(ppdb_get(reader, 0, PPDB_S("k"), NULL, 0, NULL) == -ENOBUFS ? 0 : -1);
 		test_store_kill(&s);
 		test_ok(ppdb_detach(db));
+		test_ok(ppdb_detach(reader));
 		test_store_restart(&s);
 	}
 	db = test_store_attach(&s, 0);
 	crew_settled("after detaching", db, 2, 4);
+	test_ok(ppdb_detach(db));
+	test_store_stop(&s);
+}
+
+/* A reader that makes no call through a warm restart must not lose what it holds, however long it is silent. */
+Test(kill_daemon, silent_reader)
+{
+	static const ppdb_wopts async = {.size = sizeof(async), .flags = PPDB_ASYNC};
+	char value[600], want[600];
+	ppdb *reader, *db;
+	ppdb_view *v;
+	ppdb_item item;
+
+	test_begin(60);
+	test_store_start(&s, "--memory 64M --wal-segment 4M");
+	reader = test_store_attach(&s, PPDB_RDONLY);
+	db = test_store_attach(&s, 0);
+	memset(want, 'w', sizeof(want));
+	memset(value, 'v', sizeof(value));
+	test_ok(ppdb_put(db, 0, PPDB_S("k"), (ppdb_slice){want, sizeof(want)}, NULL, NULL));
+	test_ok(ppdb_view_begin(reader, PPDB_VIEW_LATEST, &v));
+	test_ok(ppdb_view_get(v, 0, PPDB_S("k"), &item));
+	test_store_restart(&s);
+	for (uint64_t begin = test_now_ns(); test_now_ns() - begin < UINT64_C(2500000000);) {
+		int rc = ppdb_put(db, 0, PPDB_S("k"), (ppdb_slice){value, sizeof(value)}, &async, NULL);
+
+		test_require(!rc || rc == PPDB_FULL || rc == PPDB_OVERLOAD, "put gave %s", test_name_of(rc));
+		usleep(50);
+	}
+	test_require(item.value.size == sizeof(want) && !memcmp(item.value.data, want, sizeof(want)), "what the reader held was reused");
+	test_ok(ppdb_view_check(v));
+	ppdb_view_end(v);
+	test_ok(ppdb_detach(reader));
 	test_ok(ppdb_detach(db));
 	test_store_stop(&s);
 }
