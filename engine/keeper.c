@@ -18,6 +18,7 @@
 #include "shm/clock.h"
 #include "shm/fault.h"
 #include "shm/live.h"
+#include "shm/reclaim.h"
 #include "shm/slot.h"
 #include "shm/wait.h"
 
@@ -325,6 +326,23 @@ static int open_store(struct pp_keeper *k, struct pp_ckpt_reader *ckpt)
 	return 0;
 }
 
+static void free_all(struct pp_keeper *k)
+{
+	pp_settle_stop(k);
+	free(k->todo);
+	free(k->gone);
+	free(k->extra);
+	free(k->extra_set);
+	free(k->pinned);
+	free(k->leaf_sweep.key);
+	pp_shards_free(k->shards);
+	pp_safe_clear(&k->house.safe);
+	pp_safe_clear(&k->stepper.safe);
+	pp_safe_clear(&k->ckpt.safe);
+	pp_region_unmap(&k->region);
+	free(k);
+}
+
 int pp_keeper_open(const struct pp_keeper_config *config, struct pp_keeper **out)
 {
 	struct pp_keeper *k = calloc(1, sizeof(*k));
@@ -333,6 +351,7 @@ int pp_keeper_open(const struct pp_keeper_config *config, struct pp_keeper **out
 
 	if (!k)
 		return -ENOMEM;
+	k->region.fd = -1;
 	k->config = *config;
 	k->config.region.layout_hash = pp_layout_hash_engine();
 	k->config.region.store_id = config->store_id;
@@ -350,10 +369,13 @@ int pp_keeper_open(const struct pp_keeper_config *config, struct pp_keeper **out
 		rc = open_store(k, ckpt);
 	if (ckpt)
 		pp_ckpt_close(ckpt);
-	if (rc)
-		free(k); /* the process ends: a half-opened region is made anew or adopted by the next one */
-	else
+	if (!rc) {
 		*out = k;
+		return 0;
+	}
+	if (k->wal)
+		pp_wal_close(k->wal);
+	free_all(k); /* a half-filled region vanishes with its temporary file, an adopted one stays for the next daemon */
 	return rc;
 }
 
@@ -440,20 +462,6 @@ static void drain(struct pp_keeper *k)
 		if (!rc)
 			pp_keeper_sleep(k, 1000000);
 	}
-}
-
-static void free_all(struct pp_keeper *k)
-{
-	pp_settle_stop(k);
-	free(k->todo);
-	free(k->gone);
-	free(k->extra);
-	free(k->extra_set);
-	free(k->pinned);
-	free(k->leaf_sweep.key);
-	pp_shards_free(k->shards);
-	pp_region_unmap(&k->region);
-	free(k);
 }
 
 int pp_keeper_close(struct pp_keeper *k, bool checkpoint)
