@@ -9,6 +9,7 @@
 #include "engine/hint.h"
 #include "engine/index_internal.h"
 #include "engine/keeper_internal.h"
+#include "engine/shards.h"
 #include "engine/version.h"
 
 #define INLINE_MAX 1024
@@ -131,12 +132,17 @@ static int apply(struct pp_thread *t, const struct pp_apply *a, const struct pp_
 int pp_apply(struct pp_thread *t, const struct pp_apply *a, uint64_t *cell)
 {
 	struct pp_keybuf b;
+	uint64_t hash;
+	unsigned node;
 	int rc;
 
 	*cell = 0;
 	pp_keybuf_set(&b, a->table, a->key, a->key_size);
+	hash = pp_key_hash(&b.key);
+	node = pp_shard_prefer(t, pp_list_of(t, hash), &b.key);
 	pp_read_enter(t);
-	rc = apply(t, a, &b.key, pp_key_hash(&b.key), cell);
+	rc = apply(t, a, &b.key, hash, cell);
 	pp_read_leave(t);
+	pp_thread_prefer(t, node);
 	return rc;
 }

@@ -61,10 +61,13 @@ static bool complete(struct pp_thread *t, unsigned list, unsigned level, pp_ref 
 	pp_ref content_ref = pp_ref_of(t->region, content);
 	uint64_t right_link = pp_leaf_link(t, right), content_gen = pp_gen_of(t->region, content_ref);
 	uint64_t expected = content_ref | PP_LEAF_SEALED;
+	struct pp_ikey at = {pp_block_low(content), content->low_size};
 	struct pp_keybuf low;
 	struct pp_entries e;
 	struct pp_place p;
 	pp_ref block;
+	unsigned node;
+	int rc;
 
 	for (;;) {
 		left_of(t, list, level, content, &p);
@@ -74,8 +77,11 @@ static bool complete(struct pp_thread *t, unsigned list, unsigned level, pp_ref 
 		if (e.count + content->count > PP_ENTRIES_MAX)
 			return false;
 		pp_entries_append(&e, content);
-		if (pp_block_build(t, &e, 0, e.count, pp_block_low_span(p.block), pp_block_high_span(content), content->right, false,
-				   &block))
+		node = pp_shard_prefer(t, list, &at);
+		rc = pp_block_build(t, &e, 0, e.count, pp_block_low_span(p.block), pp_block_high_span(content), content->right, false,
+				    &block);
+		pp_thread_prefer(t, node);
+		if (rc)
 			return false;
 		if (pp_leaf_swap(t, &p, block)) {
 			pp_notes_clear(t);

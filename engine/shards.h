@@ -20,6 +20,14 @@ static inline struct pp_shard *pp_shard_in(const struct pp_thread *t, unsigned l
 	return &pp_engine(t)->shard[pp_shard_at(pp_engine(t), list, k)];
 }
 
+/* What is allocated from now on lies on the home node of the key's shard; returns what to give to pp_thread_prefer afterwards. */
+static inline unsigned pp_shard_prefer(struct pp_thread *t, unsigned list, const struct pp_ikey *k)
+{
+	if (__builtin_expect(t->region->header->nodes < 2, 1))
+		return t->node;
+	return pp_thread_prefer(t, pp_load_rlx(&pp_shard_in(t, list, k)->node)); /* immutable */
+}
+
 /* A leaf appeared (+1) or went (-1). */
 void pp_shard_leaf(struct pp_thread *, unsigned list, const uint8_t *low, uint32_t low_size, int change);
 

@@ -467,6 +467,7 @@ int pp_write(struct pp_thread *t, struct pp_write *w)
 	struct attempt a = {.t = t, .w = w};
 	enum pp_op op = op_of(w->flags);
 	uint64_t start;
+	unsigned node;
 	int rc = key_sizes(w);
 
 	if (rc)
@@ -476,7 +477,9 @@ int pp_write(struct pp_thread *t, struct pp_write *w)
 	start = pp_op_begin(t, op);
 	pp_keybuf_set(&a.key, w->key.table, w->key.data, w->key.size);
 	a.hash = pp_key_hash(&a.key.key);
+	node = pp_shard_prefer(t, pp_list_of(t, a.hash), &a.key.key);
 	rc = write_key(&a);
+	pp_thread_prefer(t, node);
 	pp_op_end_key(t, op, start, &a.key.key, a.hash);
 	return rc;
 }

@@ -173,11 +173,11 @@ static void give_up(struct pp_thread *t, struct pp_hand *h)
 /* The page that slot.holding names becomes the class's page. */
 static bool install(struct pp_thread *t, unsigned klass, uint64_t page, bool reserved)
 {
-	struct pp_hand *h = &t->hand[klass];
+	struct pp_hand *h = pp_hand_of(t, klass);
 
 	PP_FAULT_POINT("alloc.install.claimed");
 	give_up(t, h);
-	pp_store_rel(&t->slot->page[klass], (uint32_t)page);
+	pp_store_rel(&t->slot->page[t->place][klass], (uint32_t)page);
 	pp_store_rel(&t->slot->holding, 0);
 	h->page = (uint32_t)page;
 	take_word(t, h, klass, 0, 0);
@@ -185,13 +185,34 @@ static bool install(struct pp_thread *t, unsigned klass, uint64_t page, bool res
 	return take_from_page(t, h, klass);
 }
 
+/* Several nodes: a page of the preferred one, for which the arena grows before another node's pages are taken. */
+static uint64_t find_near(struct pp_thread *t, unsigned klass, bool *reserved)
+{
+	uint64_t page;
+
+	t->near_only = true;
+	page = pp_page_take_partial(t, klass);
+	for (unsigned i = 0; !page && i < 2; i++) {
+		page = pp_page_take_free(t, klass, false, reserved);
+		if (!page && !pp_sweep_pages(t))
+			break;
+	}
+	if (!page && !pp_region_grow(t->region, t->node))
+		page = pp_page_take_free(t, klass, false, reserved);
+	t->near_only = false;
+	return page;
+}
+
 /* Another page for the class: listed, free, grown, and when all is full whatever a look at everything finds. */
 static uint64_t find_page(struct pp_thread *t, unsigned klass, bool *reserved)
 {
-	struct pp_hand *h = &t->hand[klass];
-	uint64_t page = pp_page_take_partial(t, klass);
+	struct pp_hand *h = pp_hand_of(t, klass);
+	uint64_t page = t->region->header->nodes > 1 ? find_near(t, klass, reserved) : 0;
 
+	if (page)
+		return page;
 	*reserved = false;
+	page = pp_page_take_partial(t, klass);
 	for (unsigned i = 0; !page && i < 8; i++) { /* others may take what we made free: not for ever */
 		page = pp_page_take_free(t, klass, false, reserved);
 		if (!page && !pp_sweep_pages(t) && pp_region_grow(t->region, t->node))
@@ -210,7 +231,7 @@ static uint64_t find_page(struct pp_thread *t, unsigned klass, bool *reserved)
 
 static int refill(struct pp_thread *t, unsigned klass)
 {
-	struct pp_hand *h = &t->hand[klass];
+	struct pp_hand *h = pp_hand_of(t, klass);
 	bool barred = h->reserved && !t->reserve, reserved;
 
 	pp_safe_refresh(t->region, &t->safe); /* without memory: the old copy, or nothing is safe for now */
@@ -234,7 +255,7 @@ int pp_alloc(struct pp_thread *t, uint64_t payload_bytes, unsigned kind, pp_ref 
 
 	if (__builtin_expect(klass == PP_CLASS_LARGE, 0))
 		return pp_large_alloc(t, payload_bytes, kind, ref);
-	h = &t->hand[klass];
+	h = pp_hand_of(t, klass);
 	if (__builtin_expect(!h->bits || (h->reserved && !t->reserve), 0)) {
 		int rc = refill(t, klass);
 
@@ -284,8 +305,8 @@ void pp_alloc_cancel(struct pp_thread *t, pp_ref ref)
 		pp_large_cancel(t, page);
 		return;
 	}
-	if (t->hand[klass].page == page + 1) {
-		cancel_own(t, &t->hand[klass], b, word, pp_block_index(klass, ref - pp_page_ref(r, page)));
+	if (pp_hand_of(t, klass)->page == page + 1) {
+		cancel_own(t, pp_hand_of(t, klass), b, word, pp_block_index(klass, ref - pp_page_ref(r, page)));
 		return;
 	}
 	pp_store_rel(&t->slot->moving, ref);
@@ -401,22 +422,28 @@ bool pp_alloc_ahead(struct pp_thread *t, uint64_t pages)
 
 	if ((int64_t)pp_load_rlx(&t->region->globals->free_pages) >= (int64_t)want || pp_page_recount(t->region) >= want) /* hint */
 		return false;
-	return !pp_region_grow(t->region, t->node);
+	/* for each node in turn */
+	return !pp_region_grow(t->region, (unsigned)(pp_load_acq(&t->region->globals->committed_segments) % t->region->header->nodes));
+}
+
+static void release_hand(struct pp_thread *t, unsigned place, unsigned klass)
+{
+	struct pp_hand *h = &t->hand[place][klass];
+
+	if (!h->page)
+		return;
+	put_back(t, h);
+	pp_page_let_go(t->region, h->page - 1, pp_owner_of(t));
+	h->page = 0;
+	h->reserved = false;
+	pp_store_rel(&t->slot->page[place][klass], 0);
 }
 
 void pp_alloc_release(struct pp_thread *t)
 {
-	for (unsigned c = 0; c < PP_CLASS_COUNT; c++) {
-		struct pp_hand *h = &t->hand[c];
-
-		if (!h->page)
-			continue;
-		put_back(t, h);
-		pp_page_let_go(t->region, h->page - 1, pp_owner_of(t));
-		h->page = 0;
-		h->reserved = false;
-		pp_store_rel(&t->slot->page[c], 0);
-	}
+	for (unsigned place = 0; place < PP_PLACES; place++)
+		for (unsigned c = 0; c < PP_CLASS_COUNT; c++)
+			release_hand(t, place, c);
 	for (unsigned i = 0; i < PP_PARKED; i++)
 		pp_store_rel(&t->slot->parked[i], 0);
 	t->parked = 0;

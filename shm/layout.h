@@ -41,6 +41,7 @@ typedef uint64_t pp_ref;
 #define PP_SEGMENT_BYTES (UINT64_C(2) << 20)
 #define PP_PAGE_BYTES (UINT64_C(64) << 10)
 #define PP_PAGES_PER_SEGMENT 32
+#define PP_PLACES 4            /* nodes for which a thread owns pages at once; node n has place n % PP_PLACES */
 #define PP_CLASSES 96          /* rows of the partial bits: block classes and three for pages; see shm/alloc.h */
 #define PP_BLOCK_MIN 48        /* bytes, header included: at most 1365 blocks a page */
 #define PP_BITMAP_WORDS 22     /* enough for PP_PAGE_BYTES / PP_BLOCK_MIN bits */
@@ -240,7 +241,7 @@ struct pp_slot {
 	pp_a64 holding;                        /* page being claimed or swept: index + 1, before the CAS of its word */
 	pp_a64 scan_all;                       /* 1: PRIVATE blocks may lie in pages that `parked` does not name */
 	PP_LINE pp_a32 parked[PP_PARKED];      /* pages given up that may hold PRIVATE blocks of this operation: index + 1 */
-	PP_LINE pp_a32 page[PP_CLASSES];       /* page owned for each class: index + 1, 0 = none */
+	PP_LINE pp_a32 page[PP_PLACES][PP_CLASSES]; /* page owned for each place and class: index + 1, 0 = none */
 	/* references held for long (shm/sync.h): | 24 low bits of the slot's generation | 40 reference |; owner writes (seq) */
 	PP_LINE pp_a64 refs[PP_CRASHREFS];
 	PP_LINE struct pp_counters count;

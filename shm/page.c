@@ -294,7 +294,7 @@ static uint64_t partial_in(struct pp_thread *t, unsigned klass, uint64_t segment
 		uint64_t page = segment * PP_PAGES_PER_SEGMENT + (unsigned)__builtin_ctz(bits);
 
 		--*looks;
-		t->hand[klass].cursor = (uint32_t)(page + 1);
+		pp_hand_of(t, klass)->cursor = (uint32_t)(page + 1);
 		if (!pointless(t, page) && pp_page_try(t, page, klass))
 			return page + 1;
 	}
@@ -307,7 +307,7 @@ static uint64_t partial_in(struct pp_thread *t, unsigned klass, uint64_t segment
  */
 uint64_t pp_page_take_partial(struct pp_thread *t, unsigned klass)
 {
-	struct pp_hand *h = &t->hand[klass];
+	struct pp_hand *h = pp_hand_of(t, klass);
 	uint64_t segments = pp_pages_committed(t->region) / PP_PAGES_PER_SEGMENT, found;
 	unsigned looks = 32, passes = t->region->header->nodes > 1 ? 2 : 1;
 
@@ -321,14 +321,15 @@ uint64_t pp_page_take_partial(struct pp_thread *t, unsigned klass)
 			uint64_t segment = (first + i) % segments;
 			uint32_t mask = i == 0 ? behind : i == segments ? ~behind : UINT32_MAX;
 
-			if (pass + 1 < passes && far_away(t, segment))
+			if ((t->near_only || pass + 1 < passes) && far_away(t, segment))
 				continue;
 			found = partial_in(t, klass, segment, mask, &looks);
 			if (found || !looks)
 				return found;
 		}
 	}
-	h->dry = t->safe.version + 1;
+	if (!t->near_only)
+		h->dry = t->safe.version + 1;
 	return 0;
 }
 
@@ -374,7 +375,7 @@ uint64_t pp_page_take_free(struct pp_thread *t, unsigned klass, bool reserve, bo
 		for (uint64_t i = 0; i < segments; i++) {
 			uint64_t segment = (t->free_cursor + i) % segments;
 
-			if (pass + 1 < passes && far_away(t, segment))
+			if ((t->near_only || pass + 1 < passes) && far_away(t, segment))
 				continue;
 			found = free_in(t, klass, segment);
 			if (!found)

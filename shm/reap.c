@@ -127,8 +127,8 @@ static void clear(struct pp_slot *s)
 {
 	for (unsigned i = 0; i < PP_PARKED; i++)
 		pp_store_rlx(&s->parked[i], 0); /* nobody else uses the slot */
-	for (unsigned c = 0; c < PP_CLASSES; c++)
-		pp_store_rlx(&s->page[c], 0);
+	for (unsigned c = 0; c < PP_PLACES * PP_CLASSES; c++)
+		pp_store_rlx(&s->page[c / PP_CLASSES][c % PP_CLASSES], 0);
 	pp_store_rlx(&s->scan_all, 0);
 	pp_store_rlx(&s->large_first, 0);
 	pp_store_rlx(&s->holding, 0);
@@ -147,8 +147,8 @@ void pp_alloc_reap(struct pp_thread *t, unsigned slot, bool (*linked)(void *ctx,
 	pp_large_reap(t, slot);
 	/* [reap.slot:holding] pairs [page.try:holding] */
 	take_over(&a, pp_load_acq(&s->holding));
-	for (unsigned c = 0; c < PP_CLASSES; c++)
-		take_over(&a, pp_load_acq(&s->page[c]));
+	for (unsigned c = 0; c < PP_PLACES * PP_CLASSES; c++)
+		take_over(&a, pp_load_acq(&s->page[c / PP_CLASSES][c % PP_CLASSES]));
 	run = pp_load_acq(&s->large_first);
 	if (run && run <= pages)
 		resolve_page(&a, run - 1);

@@ -38,7 +38,9 @@ struct pp_thread {
 	struct pp_region *region;
 	struct pp_slot *slot;            /* in the data region, or in a read-only client's control region */
 	unsigned index;                  /* slot number; PP_MAX_SLOTS for a read-only client */
-	unsigned node;                   /* preferred NUMA node */
+	unsigned node;                   /* preferred NUMA node: its own, or for a while the one that pp_thread_prefer set */
+	unsigned place;                  /* of that node: which hands */
+	bool near_only;                  /* pages of other nodes are not looked at now */
 	bool fences;                     /* no membarrier: publish with a full fence */
 	bool readonly;
 	unsigned depth;                  /* nested pp_read_enter */
@@ -47,7 +49,7 @@ struct pp_thread {
 	uint64_t seed;                   /* xorshift state for back-off and eviction */
 	unsigned notes;                  /* used notes */
 	uint64_t retire_ticks;
-	struct pp_hand hand[PP_CLASSES];
+	struct pp_hand hand[PP_PLACES][PP_CLASSES];
 	struct pp_spin spin;
 	bool reserve;                    /* may use the reserve: deletes and the keeper */
 	bool keeper;                     /* all of it: the last quarter is what the keeper needs to make room */
@@ -60,5 +62,22 @@ struct pp_thread {
 	uint64_t pages_dry;              /* set_version + 1 at which no empty page could be turned free */
 	struct pp_safe safe;
 };
+
+static inline struct pp_hand *pp_hand_of(struct pp_thread *t, unsigned klass)
+{
+	return &t->hand[t->place][klass];
+}
+
+/* Allocations come from `node` until it is set back to what this returns. Nothing happens on one node. */
+static inline unsigned pp_thread_prefer(struct pp_thread *t, unsigned node)
+{
+	unsigned before = t->node;
+
+	if (t->region->header->nodes > 1) {
+		t->node = node;
+		t->place = node % PP_PLACES;
+	}
+	return before;
+}
 
 #endif

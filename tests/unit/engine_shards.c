@@ -142,6 +142,44 @@ Test(shards, single_is_one_shard)
 	engine_store_close(&s);
 }
 
+static uint64_t page_of(pp_ref ref)
+{
+	return (ref - s.region->segments_at) / PP_PAGE_BYTES;
+}
+
+/* Cells, blocks and leaves of the shards lie on their nodes. The second node is made up, so memory cannot be bound to it: only where
+ * the allocator takes it from can be seen. */
+Test(shards, memory_of_a_shard_comes_from_its_node)
+{
+	unsigned home[2] = {0}, away[2] = {0};
+	char key[96];
+
+	engine_store_open(&s, PP_STRATEGY_HASH, 2);
+	s.region->header->nodes = 2;
+	pp_store_rlx(&s.engine->shard[1].node, 1);
+	fill("user:%012u", KEYS);
+	for (unsigned i = 0; i < KEYS; i++) {
+		struct pp_keybuf b;
+		struct pp_place p;
+		unsigned node;
+
+		snprintf(key, sizeof(key), "user:%012u", i);
+		pp_keybuf_set(&b, 0, key, (uint32_t)strlen(key));
+		pp_read_enter(&s.t);
+		pp_index_find(&s.t, shard_of(key), 0, &b.key, false, &p);
+		cr_assert(p.equal);
+		for (unsigned n = 0; n < 2; n++) {
+			node = pp_load_rlx(&s.region->pages[page_of(n ? p.leaf : pp_block_ref(p.block, p.at))].node);
+			(node == shard_of(key) ? home : away)[node]++;
+		}
+		pp_read_leave(&s.t);
+	}
+	cr_assert_eq(s.t.node, 0, "set back");
+	cr_assert(home[0] > KEYS / 2 && home[1] > KEYS / 2, "%u, %u", home[0], home[1]);
+	cr_assert(away[0] + away[1] < KEYS / 10, "%u on node 0 and %u on node 1 are not at home", away[0], away[1]);
+	engine_store_close(&s);
+}
+
 Test(shards, operations_are_counted_and_some_timed)
 {
 	const struct pp_engine *e;
