@@ -54,6 +54,7 @@ static pp_ref find_in(struct pp_thread *t, struct pp_hints *h, uint64_t hash, co
 		while (pp_era_moved(t))
 			;
 		if (pp_hint_live(t, cell, e >> PP_REF_BITS & GEN_MASK, GEN_MASK, PP_KIND_CELL) &&
+		    !(((struct pp_cell *)pp_at(t->region, cell))->flags & PP_C_INDEX) && /* its block was a key cell's once */
 		    pp_cell_equals(pp_at(t->region, cell), k))
 			return cell;
 	}

@@ -6,7 +6,8 @@
  *   settle    ask the step thread to close the epoch that was open then, and wait until it is durable: no ring entry or log buffer
  *             refers to anything retired before the scan any more;
  *   announce  collect held snapshots and publish intervals, floor P and held set: owners free and prune by it.
- * Rounds run while something is written or retired, and a few more, so that an idle store comes to rest with nothing in limbo.
+ * Rounds run while something is written or retired, and a few more, so that an idle store comes to rest with nothing in limbo; while a
+ * reader or a snapshot held something back they go on at leisure.
  *
  * Dies inside: a round that was not announced is forgotten; the next daemon starts another.
  */
@@ -22,9 +23,11 @@
 
 #define ROUND_NS UINT64_C(1000000)
 #define IDLE_ROUNDS 4
+#define PINNED_NS UINT64_C(50000000)   /* between rounds when idle while readers or snapshots held something back */
 #define SWEEP_PAGES 512
 #define TODO_STEP 4096
 #define TODO_AHEAD 8
+#define SWEEP_NS UINT64_C(200000000)   /* between sweeps of all leaves: a held snapshot may make them find the same again */
 #define LEAVES_STEP 64
 #define LEAVES_BUSY 8                  /* while clients write: what the sweep finds can wait */
 #define PAGES_AHEAD 64
@@ -83,6 +86,7 @@ static void round_finish(struct pp_keeper *k)
 	pp_snapshot_collect(k, &floor, held, &count);
 	pp_reclaim_announce(&k->region, &r->scan, floor, held, count);
 	r->running = false;
+	r->pinned = count || r->scan.count;
 	r->last_open = pp_load_acq(&k->region.globals->open_epoch);
 }
 
@@ -98,9 +102,9 @@ static bool round_step(struct pp_keeper *k)
 	}
 	if (written_since(k) || retired_since(k))
 		r->idle = 0;
-	else if (r->idle >= IDLE_ROUNDS)
+	else if (r->idle >= IDLE_ROUNDS && !r->pinned)
 		return false;
-	if (pp_now_ns() - r->started_ns < ROUND_NS)
+	if (pp_now_ns() - r->started_ns < (r->idle < IDLE_ROUNDS ? ROUND_NS : PINNED_NS))
 		return false;
 	r->idle++;
 	r->last_retires = pp_load_rlx(&k->house.slot->count.retires); /* owner */
@@ -165,13 +169,15 @@ static bool leaf_step(struct pp_keeper *k)
 	struct pp_thread *t = &k->house;
 	unsigned lists = pp_engine(t)->lists;
 	struct pp_keybuf at;
+	struct pp_leafblock *tidied;
 	struct pp_place p;
 	bool later = false, busy = pp_keeper_busy(k);
 	unsigned budget = busy ? LEAVES_BUSY : LEAVES_STEP;
 
 	if (!k->leaf_sweep.active) {
-		if (!pp_load_acq(&k->todo_overflow) || pp_load_acq(&k->ckpt_running))
+		if (!pp_load_acq(&k->todo_overflow) || pp_load_acq(&k->ckpt_running) || pp_now_ns() - k->leaf_sweep.started_ns < SWEEP_NS)
 			return false;
+		k->leaf_sweep.started_ns = pp_now_ns();
 		pp_store_rlx(&k->todo_overflow, 0); /* what comes from now on is swept next time */
 		k->leaf_sweep.active = true;
 		k->leaf_sweep.list = 0;
@@ -181,14 +187,14 @@ static bool leaf_step(struct pp_keeper *k)
 		pp_keybuf_copy(&at, k->leaf_sweep.key, k->leaf_sweep.key_size);
 		pp_read_enter(t);
 		pp_index_find(t, k->leaf_sweep.list, 0, &at.key, true, &p);
+		tidied = p.block; /* go on behind what was looked at: the leaf itself may take in its neighbour meanwhile */
 		tidy_leaf(k, &p, &later);
 		pp_index_find(t, k->leaf_sweep.list, 0, &at.key, true, &p);
-		if (!pp_index_merge(t, k->leaf_sweep.list, 0, &p)) {
-			k->leaf_sweep.key_size = p.block->high_size;
-			memcpy(k->leaf_sweep.key, pp_block_high(p.block), p.block->high_size);
-			if (!p.block->high_size)
-				k->leaf_sweep.list++;
-		}
+		pp_index_merge(t, k->leaf_sweep.list, 0, &p);
+		k->leaf_sweep.key_size = tidied->high_size;
+		memcpy(k->leaf_sweep.key, pp_block_high(tidied), tidied->high_size);
+		if (!tidied->high_size)
+			k->leaf_sweep.list++;
 		pp_read_leave(t);
 	}
 	if (later)

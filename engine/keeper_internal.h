@@ -40,6 +40,7 @@ struct pp_round {
 	uint64_t last_open;                /* open epoch at the last round */
 	uint64_t last_retires;             /* blocks that the house thread had retired then */
 	unsigned idle;                     /* rounds since something was written */
+	bool pinned;                       /* the last announcement had intervals or held snapshots */
 	struct pp_scan scan;
 };
 
@@ -77,7 +78,7 @@ struct pp_keeper {
 	struct pp_thread house;
 	struct pp_round round;
 	uint64_t sweep_cursor;
-	struct { unsigned list; bool active; uint8_t *key; uint32_t key_size; } leaf_sweep;
+	struct { unsigned list; bool active; uint8_t *key; uint32_t key_size; uint64_t started_ns; } leaf_sweep;
 	pp_a32 *gone;                      /* [procs]: 1 = reap it (set by the socket thread) */
 	struct pp_extra_slots *extra;      /* [procs]: control regions */
 	pp_a32 *extra_set;                 /* [procs] */
