@@ -24,7 +24,7 @@ static const uint64_t shape[] = {
 	AT(pp_header, off_slots), AT(pp_header, off_rings), AT(pp_header, off_stripes), AT(pp_header, off_partial),
 	AT(pp_header, off_pages), AT(pp_header, off_segments), AT(pp_header, ready), AT(pp_header, incarnation),
 	AT(pp_header, daemon_pid), AT(pp_header, daemon_state), AT(pp_header, daemon_start),
-	AT(pp_header, heartbeat_ns), AT(pp_header, name), AT(pp_header, uses_membarrier), AT(pp_header, spin_ns),
+	AT(pp_header, heartbeat_ns), AT(pp_header, name), AT(pp_header, uses_membarrier), AT(pp_header, daemon_slots), AT(pp_header, spin_ns),
 	AT(pp_header, backoff_max),
 
 	SIZE(pp_globals), AT(pp_globals, open_epoch), AT(pp_globals, settled_epoch), AT(pp_globals, durable_epoch),

@@ -107,7 +107,8 @@ struct pp_header {
 	pp_a64 heartbeat_ns;        /* CLOCK_MONOTONIC, daemon, about each 100 ms: a hint for tools */
 	char name[64];
 	uint8_t uses_membarrier;    /* the daemon's: 1 = clients that could register may omit the reader's fence */
-	uint8_t pad[7];
+	uint8_t daemon_slots;       /* the first slots are for daemons: one that just died may hold some, the next one needs its own */
+	uint8_t pad[6];
 	uint64_t spin_ns, backoff_max; /* settings for shm/wait and shm/backoff */
 };
 

@@ -188,6 +188,7 @@ static void from_config(struct pp_header *h, const struct pp_region_config *c)
 		.ring_entries = c->ring_entries, .stripes = c->stripes ? c->stripes : 1, .sync_mode = c->sync_mode,
 		.shards = c->shards, .strategy = c->strategy, .engine_bytes = c->engine_bytes,
 		.nodes = c->numa ? pp_numa_nodes() : 1, .spin_ns = c->spin_ns, .backoff_max = c->backoff_max,
+		.daemon_slots = (uint8_t)c->daemon_slots,
 	};
 	pp_boot_id((char *)h->boot_id);
 	snprintf(h->name, sizeof(h->name), "%s", c->name ? c->name : "");

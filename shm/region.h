@@ -37,6 +37,7 @@ struct pp_region_config {
 	const char *path;                /* file to create, e.g. /dev/shm/ppdb-0/default.arena */
 	const char *name;
 	uint64_t memory_bytes;           /* limit, header and tables included; rounded to 2 MiB */
+	uint32_t daemon_slots;           /* of `slots`, for processes with PP_PROC_DAEMON only */
 	uint32_t slots, procs, ring_entries, stripes, sync_mode, shards, strategy;
 	uint64_t engine_bytes, layout_hash, store_id;
 	int pages;                       /* enum pp_page_kind wanted; -1 = best that is there. PP_MEM_HUGETLB needs a path on

@@ -109,13 +109,14 @@ static void fill(struct pp_thread *t, struct pp_region *r, struct pp_slot *s, un
 
 int pp_slot_claim(struct pp_region *r, uint32_t proc, struct pp_thread *t)
 {
-	unsigned slots = r->header->slots, nodes = r->header->nodes ? r->header->nodes : 1;
-	unsigned first = (unsigned)((uint64_t)slots * my_node(r) / nodes);
+	bool daemon = pp_load_acq(&r->procs[proc].flags) & PP_PROC_DAEMON;
+	unsigned below = daemon ? 0 : r->header->daemon_slots, nodes = r->header->nodes ? r->header->nodes : 1;
+	unsigned slots = r->header->slots - below, first = daemon ? 0 : (unsigned)((uint64_t)slots * my_node(r) / nodes);
 
 	if (r->readonly)
 		return pp_detail(PPDB_READONLY, "a read-only mapping has no slots of its own");
 	for (unsigned i = 0; i < slots; i++) {
-		unsigned n = (first + i) % slots;
+		unsigned n = below + (first + i) % slots;
 
 		if (!take(&r->slots[n], proc))
 			continue;

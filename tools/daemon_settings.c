@@ -21,7 +21,7 @@ const struct pp_conf_key pp_settings_keys[] = {
 		"how keys are spread over shards: single, range, hash (range)", false },
 	{ "sync", 0, PP_CONF_CHOICE, AT(sync), 0, 0, "lockfree|mutex", "WORD", "lockfree, or mutex to queue writers of a key",
 		false },
-	{ "slots", 0, PP_CONF_NUMBER, AT(slots), 4, PP_MAX_SLOTS - 3, NULL, "N", "threads and views at once (256)", false },
+	{ "slots", 0, PP_CONF_NUMBER, AT(slots), 4, PP_MAX_SLOTS - 6, NULL, "N", "threads and views at once (256)", false },
 	{ "clients", 0, PP_CONF_NUMBER, AT(clients), 2, 4096, NULL, "N", "attached processes at once (256)", false },
 	{ "clients-per-user", 0, PP_CONF_NUMBER, AT(clients_per_user), 1, 4096, NULL, "N",
 		"of these, for one user (all; root has no limit)", false },
@@ -194,7 +194,8 @@ void pp_settings_keeper(const struct pp_settings *s, uint64_t store_id, struct p
 		.path = s->arena,
 		.name = s->name,
 		.memory_bytes = s->memory,
-		.slots = (uint32_t)s->slots + 3, /* the daemon's own threads take three */
+		.slots = (uint32_t)s->slots + 6, /* the daemon's own threads take three, its predecessor may still hold three */
+		.daemon_slots = 6,
 		.procs = (uint32_t)s->clients + 8, /* the daemon, the next one, and ended clients that are not drained yet */
 		.ring_entries = (uint32_t)s->ring,
 		.stripes = (uint32_t)s->stripes,
