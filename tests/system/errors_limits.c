@@ -184,6 +184,52 @@ Test(errors_limits, slots)
 	test_store_check(&s, true);
 }
 
+static unsigned views_until_full(void)
+{
+	ppdb_view *v[64];
+	unsigned n = 0, count;
+
+	while (n < 64 && !ppdb_view_begin(db, PPDB_VIEW_LATEST, &v[n]))
+		n++;
+	for (count = n; n;)
+		ppdb_view_end(v[--n]);
+	return count;
+}
+
+/* The slots of the views that ended come back when the daemon has been round. */
+static void ledger_judge_in_time(struct ledger *l)
+{
+	ppdb_view *v = NULL;
+
+	for (unsigned i = 0; i < 1000 && ppdb_view_begin(db, PPDB_VIEW_LATEST, &v); i++)
+		test_sleep_ms(20);
+	test_require(v, "no slot came back: %s", test_detail());
+	ppdb_view_end(v);
+	for (unsigned i = 0; i < 1000 && ppdb_view_begin(db, PPDB_VIEW_LATEST, &v); i++)
+		test_sleep_ms(20);
+	ppdb_view_end(v);
+	test_sleep_ms(200);
+	ledger_judge(l, db);
+}
+
+/* The daemon dies while clients hold every slot: the next one has slots of its own, and adopts the arena. */
+Test(errors_limits, restart_with_all_slots_taken)
+{
+	struct ledger *l = ledger_new();
+
+	begin("--memory 64M --slots 8");
+	for (unsigned i = 0; i < 100; i++)
+		test_ok(ledger_put(l, db, i, 200, NULL));
+	for (unsigned round = 0; round < 3; round++) {
+		test_require(views_until_full() < 9, "more than 8 slots");
+		test_store_restart(&s);
+		ledger_judge_in_time(l);
+		test_ok(ledger_put(l, db, round, 200, NULL));
+	}
+	test_ok(ppdb_detach(db));
+	test_store_check(&s, true);
+}
+
 Test(errors_limits, clients)
 {
 	ppdb_attach_opts o = {.size = sizeof(o)};
