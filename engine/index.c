@@ -436,7 +436,8 @@ int pp_index_unlink(struct pp_thread *t, struct pp_place *p)
 	pp_entries_load(&e, p->block);
 	pp_entries_drop(&e, p->at);
 	rc = swap_entries(t, p, &e);
-	pp_notes_clear(t);
+	if (rc)
+		pp_notes_clear(t);
 	return rc;
 }
 

@@ -43,7 +43,8 @@ void pp_index_first(struct pp_thread *, unsigned list, struct pp_place *);
 int pp_index_link(struct pp_thread *, unsigned list, unsigned level, struct pp_place *, const struct pp_ikey *k, pp_ref ref,
 		  pp_ref with);
 
-/* Takes the entry at `place` (equal) out of its leaf. 0, -EAGAIN, or out of memory. Does not retire the cell. */
+/* Takes the entry at `place` (equal) out of its leaf. 0, -EAGAIN, or out of memory. Does not retire the cell; on 0
+ * the notes stay, so that its death before that is noticed: the caller clears them. */
 int pp_index_unlink(struct pp_thread *, struct pp_place *);
 
 /* Keeper: merges the right neighbour of place->leaf into it when both are thin. 1 = merged, 0 = not. Completes a merge left behind. */

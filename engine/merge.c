@@ -9,7 +9,8 @@
  * A writer that meets SEALED completes 2 and 3. A reader may use C only while L still links to R (then step 2 has not happened when
  * it looked); else it goes on from L. GONE holds no reference, so nobody takes C after it was retired.
  *
- * Dies inside: after 1 the next writer or the keeper completes it; after 2 likewise; after 3 the notes tell the reaper to retire.
+ * Dies inside: after 1 the next writer or the keeper completes it; after 2 likewise, or the notes tell the
+ * reaper to retire both, as they do after 3.
  */
 #include "engine/index_internal.h"
 
@@ -54,6 +55,13 @@ static void drop_hint(struct pp_thread *t, unsigned list, unsigned level, const 
 	pp_notes_clear(t);
 }
 
+/* The leaf first: the reaper retires in this order, so that who still reads the content was in its section before the leaf went. */
+static void note_right(struct pp_thread *t, unsigned list, unsigned level, uint64_t right_link, pp_ref content)
+{
+	pp_note_unlink(t, PP_NOTE_LEAF, pp_link_ref(right_link), list | level << 16);
+	pp_note_unlink(t, PP_NOTE_BLOCK, content, right_link);
+}
+
 /* Steps 2 and 3 for a sealed `right`. False: no memory for step 2, it stays sealed. */
 static bool complete(struct pp_thread *t, unsigned list, unsigned level, pp_ref right, struct pp_leafblock *content)
 {
@@ -71,8 +79,10 @@ static bool complete(struct pp_thread *t, unsigned list, unsigned level, pp_ref 
 
 	for (;;) {
 		left_of(t, list, level, content, &p);
-		if (pp_link_ref(p.block->right) != right)
+		if (pp_link_ref(p.block->right) != right) {
+			note_right(t, list, level, right_link, content_ref);
 			break;
+		}
 		pp_entries_load(&e, p.block);
 		if (e.count + content->count > PP_ENTRIES_MAX)
 			return false;
@@ -83,17 +93,14 @@ static bool complete(struct pp_thread *t, unsigned list, unsigned level, pp_ref 
 		pp_thread_prefer(t, node);
 		if (rc)
 			return false;
-		if (pp_leaf_swap(t, &p, block)) {
-			pp_notes_clear(t);
+		note_right(t, list, level, right_link, content_ref);
+		if (pp_leaf_swap(t, &p, block))
 			break;
-		}
 		pp_alloc_cancel(t, block);
 		pp_notes_clear(t);
 	}
 	PP_FAULT_POINT("merge.swapped");
 	pp_keybuf_copy(&low, pp_block_low(content), content->low_size);
-	pp_note_unlink(t, PP_NOTE_BLOCK, content_ref, right_link);
-	pp_note_unlink(t, PP_NOTE_LEAF, right, list | level << 16);
 	if (pp_cas_seq(&r->head, &expected, (uint64_t)PP_LEAF_GONE)) {
 		PP_FAULT_POINT("merge.gone");
 		pp_retire(t, content_ref, content_gen);
