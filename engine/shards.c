@@ -12,8 +12,6 @@
  */
 #include "engine/shards.h"
 
-/* ---- the shard of a key ----------------------------------------------------------------------------------------- */
-
 unsigned pp_list_of(const struct pp_thread *t, uint64_t hash)
 {
 	uint32_t lists = pp_engine(t)->lists;
