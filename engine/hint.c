@@ -40,6 +40,16 @@ static uint64_t make_entry(uint64_t hash, uint64_t gen, pp_ref cell)
 	return hash >> 48 << 48 | (gen & GEN_MASK) << PP_REF_BITS | cell;
 }
 
+/* Header, head and key; the inline version; its value: lines that would be waited for one after the other. Any address is allowed. */
+static void near_cell(const struct pp_thread *t, pp_ref cell)
+{
+	const char *p = (const char *)t->region->base + cell;
+
+	pp_near(p - sizeof(struct pp_block));
+	pp_near(p + 48);
+	pp_near(p + 112);
+}
+
 static pp_ref find_in(struct pp_thread *t, struct pp_hints *h, uint64_t hash, const struct pp_ikey *k)
 {
 	pp_a64 *line = line_of(h, hash);
@@ -51,6 +61,7 @@ static pp_ref find_in(struct pp_thread *t, struct pp_hints *h, uint64_t hash, co
 
 		if (e >> 48 != hash >> 48 || !cell)
 			continue;
+		near_cell(t, cell);
 		while (pp_era_moved(t))
 			;
 		if (pp_hint_live(t, cell, e >> PP_REF_BITS & GEN_MASK, GEN_MASK, PP_KIND_CELL) &&
@@ -85,12 +96,8 @@ void pp_hint_prefetch_cell(struct pp_thread *t, uint64_t hash)
 	for (unsigned i = 0; i < WAYS; i++) {
 		uint64_t e = pp_load_rlx(&line[i]); /* hint */
 
-		if (e >> 48 == hash >> 48 && pp_link_ref(e)) {
-			const char *cell = pp_at(t->region, pp_link_ref(e));
-
-			pp_near(cell - sizeof(struct pp_block));
-			pp_near(cell + 48);
-		}
+		if (e >> 48 == hash >> 48 && pp_link_ref(e))
+			near_cell(t, pp_link_ref(e));
 	}
 }
 
