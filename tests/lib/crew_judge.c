@@ -129,7 +129,7 @@ void crew_judge_sequence(ppdb_view *v, unsigned number, uint64_t generation, con
 		return;
 	test_require(rc == PPDB_NOTFOUND, "%s: the scan of %s gave %s: %s", when, prefix, test_name_of(rc), test_detail());
 	test_require(n < SEQ_KEPT ? first <= 1 : first + SEQ_KEPT == n || first + SEQ_KEPT == n + 1 || first == 1,
-		"%s: sequence %s goes from %" PRIu64 " to %" PRIu64, when, prefix, first, n);
+		"%s: sequence %s holds all from %" PRIu64 " to %" PRIu64, when, prefix, first, n);
 	*last = n;
 }
 

@@ -191,7 +191,7 @@ static void judge(struct self *s)
 			"snapshot gave %s: %s", test_name_of(rc), test_detail());
 		return;
 	}
-	/* A cold start since the generation was read: the view may be of the new arena, where the old one's writes may have arrived late. */
+	/* After a cold start in between, writes of the old generation that were under way may stand there alone. */
 	if (atomic_load(&s->c->generation) == generation) {
 		crew_judge_chain(v, generation, "snapshot");
 		for (unsigned i = 0; i < 2; i++)
