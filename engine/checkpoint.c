@@ -17,12 +17,10 @@
 #include "engine/layout.h"
 #include "shm/atomic.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define WRITEBACK_BYTES (8u << 20)
 
@@ -42,6 +40,7 @@ struct stream {
 };
 
 struct pp_ckpt_writer {
+	struct pp_disk *disk;
 	char dir[PATH_MAX];
 	uint64_t store_id, snapshot, number;
 	uint32_t block_bytes;
@@ -59,28 +58,37 @@ static bool parse_name(const char *name, uint64_t *number)
 	return sscanf(name, PP_CKPT_PREFIX "%16" SCNx64 "-%u%n", number, &stream, &end) == 2 && !name[end];
 }
 
+struct sweep {
+	struct pp_disk *disk;
+	const char *dir;
+	bool remove_others;
+	uint64_t keep, highest;
+};
+
+static int sweep_name(void *ctx, const char *name)
+{
+	struct sweep *s = ctx;
+	char path[PATH_MAX];
+	uint64_t number = 0;
+	bool stream = parse_name(name, &number);
+
+	if (stream && number > s->highest)
+		s->highest = number;
+	if (s->remove_others && (stream ? number != s->keep : !strcmp(name, PP_CKPT_MANIFEST ".tmp")) &&
+	    !pp_ckpt_path(path, s->dir, name))
+		s->disk->remove(s->disk, path);
+	return 0;
+}
+
 /* Removes all files but those of `keep`; *highest is the greatest number met. A file that cannot be removed only takes
  * space: no error. */
-static int sweep_dir(const char *dir, bool remove_others, uint64_t keep, uint64_t *highest)
+static int sweep_dir(struct pp_ckpt_writer *w, bool remove_others, uint64_t keep, uint64_t *highest)
 {
-	DIR *d = opendir(dir);
-	struct dirent *e;
-	uint64_t number;
+	struct sweep s = {.disk = w->disk, .dir = w->dir, .remove_others = remove_others, .keep = keep, .highest = *highest};
+	int rc = pp_file_list(w->disk, w->dir, sweep_name, &s);
 
-	if (!d)
-		return pp_detail(-errno, "cannot read directory %s: %s", dir, pp_error_text(-errno));
-	while ((e = readdir(d))) {
-		if (!parse_name(e->d_name, &number))
-			continue;
-		if (number > *highest)
-			*highest = number;
-		if (remove_others && number != keep)
-			unlinkat(dirfd(d), e->d_name, 0);
-	}
-	if (remove_others)
-		unlinkat(dirfd(d), PP_CKPT_MANIFEST ".tmp", 0);
-	closedir(d);
-	return 0;
+	*highest = s.highest;
+	return rc;
 }
 
 /* A damaged manifest is no reason to stop: the store in memory is whole, and this checkpoint will replace it. Until then all
@@ -88,18 +96,18 @@ static int sweep_dir(const char *dir, bool remove_others, uint64_t keep, uint64_
 static int choose_number(struct pp_ckpt_writer *w)
 {
 	uint64_t current = 0, highest = 0;
-	int rc = pp_ckpt_current(w->dir, w->store_id, &current);
+	int rc = pp_ckpt_current(w->disk, w->dir, w->store_id, &current);
 	bool known = rc == 0 || rc == PPDB_NOTFOUND;
 
 	if (rc < 0 && rc > PPDB_NOTFOUND && rc != -ENOENT)
 		return rc;
 	/* An earlier commit may have renamed without reaching the directory sync. */
 	if (known)
-		rc = pp_file_sync_dir(w->dir);
+		rc = pp_file_sync_dir(w->disk, w->dir);
 	else
 		rc = 0;
 	if (!rc)
-		rc = sweep_dir(w->dir, known, current, &highest);
+		rc = sweep_dir(w, known, current, &highest);
 	w->number = (highest > current ? highest : current) + 1;
 	return rc;
 }
@@ -118,11 +126,11 @@ static int add_stream(struct pp_ckpt_writer *w, unsigned i)
 	w->streams = i + 1;
 	rc = pp_ckpt_stream_path(s->path, w->dir, w->number, i);
 	if (!rc)
-		rc = pp_file_open(s->path, O_WRONLY | O_CREAT | O_EXCL, 0600, &s->fd);
+		rc = pp_file_open(w->disk, s->path, O_WRONLY | O_CREAT | O_EXCL, 0600, &s->fd);
 	return rc;
 }
 
-int pp_ckpt_begin(const char *dir, uint64_t store_id, uint64_t snapshot, unsigned streams,
+int pp_ckpt_begin(struct pp_disk *disk, const char *dir, uint64_t store_id, uint64_t snapshot, unsigned streams,
 		  struct pp_ckpt_writer **out)
 {
 	struct pp_ckpt_writer *w;
@@ -136,6 +144,7 @@ int pp_ckpt_begin(const char *dir, uint64_t store_id, uint64_t snapshot, unsigne
 	if (!w)
 		return pp_detail(-ENOMEM, "no memory for a checkpoint writer");
 	strcpy(w->dir, dir);
+	w->disk = disk;
 	w->store_id = store_id;
 	w->snapshot = snapshot;
 	w->block_bytes = PP_CKPT_BLOCK_BYTES;
@@ -169,11 +178,11 @@ static uint32_t room(const struct pp_ckpt_writer *w, const struct stream *s)
 }
 
 /* Starts writeback now and then, so that the sync at the end does not hold up the log's disk for seconds. A hint. */
-static void start_writeback(struct stream *s, uint64_t end)
+static void start_writeback(struct pp_disk *disk, struct stream *s, uint64_t end)
 {
 	if (end - s->flushed < WRITEBACK_BYTES)
 		return;
-	sync_file_range(s->fd, (off_t)s->flushed, (off_t)(end - s->flushed), SYNC_FILE_RANGE_WRITE);
+	disk->advise(disk, s->fd, s->flushed, end - s->flushed, PP_DISK_WRITE_SOON);
 	s->flushed = end;
 }
 
@@ -200,10 +209,10 @@ static int flush_block(struct pp_ckpt_writer *w, unsigned index, bool last)
 	};
 	memset(s->block + sizeof(*b) + s->used, 0, size - sizeof(*b) - s->used);
 	b->checksum = pp_ckpt_block_checksum(b, size, &place);
-	rc = pp_file_write(s->fd, s->path, b, size, at);
+	rc = pp_file_write(w->disk, s->fd, s->path, b, size, at);
 	if (rc)
 		return rc;
-	start_writeback(s, at + size);
+	start_writeback(w->disk, s, at + size);
 	s->blocks++;
 	s->used = s->carried = s->starts = 0;
 	pp_store_rlx(&s->bytes, at + size); /* owner */
@@ -362,7 +371,7 @@ int pp_ckpt_end_stream(struct pp_ckpt_writer *w, unsigned stream)
 	if (s->used)
 		s->error = flush_block(w, stream, true);
 	if (!s->error)
-		s->error = pp_file_sync(s->fd, s->path);
+		s->error = pp_file_sync(w->disk, s->fd, s->path);
 	s->ended = true;
 	free(s->block);
 	s->block = NULL;
@@ -451,24 +460,24 @@ static int replace_manifest(const struct pp_ckpt_writer *w, const uint8_t *bytes
 	if (!rc)
 		rc = pp_ckpt_path(tmp, w->dir, PP_CKPT_MANIFEST ".tmp");
 	if (!rc)
-		rc = pp_file_open(tmp, O_WRONLY | O_CREAT | O_TRUNC, 0600, &fd);
+		rc = pp_file_open(w->disk, tmp, O_WRONLY | O_CREAT | O_TRUNC, 0600, &fd);
 	if (rc)
 		return rc;
-	rc = pp_file_write(fd, tmp, bytes, size, 0);
+	rc = pp_file_write(w->disk, fd, tmp, bytes, size, 0);
 	if (!rc)
-		rc = pp_file_sync(fd, tmp);
-	pp_file_close(fd);
+		rc = pp_file_sync(w->disk, fd, tmp);
+	pp_file_close(w->disk, fd);
 	/* The names of the stream files must be durable before a manifest that needs them can be. */
 	if (!rc)
-		rc = pp_file_sync_dir(w->dir);
+		rc = pp_file_sync_dir(w->disk, w->dir);
 	if (!rc)
-		rc = pp_file_rename(tmp, path);
+		rc = pp_file_rename(w->disk, tmp, path);
 	if (rc) {
-		unlink(tmp);
+		w->disk->remove(w->disk, tmp);
 		return rc;
 	}
 	*renamed = true;
-	return pp_file_sync_dir(w->dir);
+	return pp_file_sync_dir(w->disk, w->dir);
 }
 
 static void free_writer(struct pp_ckpt_writer *w, bool remove_files)
@@ -477,8 +486,8 @@ static void free_writer(struct pp_ckpt_writer *w, bool remove_files)
 		struct stream *s = w->stream[i];
 
 		if (remove_files && s->fd >= 0)
-			unlink(s->path);
-		pp_file_close(s->fd);
+			w->disk->remove(w->disk, s->path);
+		pp_file_close(w->disk, s->fd);
 		free(s->block);
 		free(s);
 	}
@@ -515,7 +524,7 @@ int pp_ckpt_commit(struct pp_ckpt_writer *w, const uint64_t *floors, size_t nflo
 	if (!rc)
 		rc = replace_manifest(w, bytes, size, &renamed);
 	if (!rc)
-		(void)sweep_dir(w->dir, true, w->number, &highest);
+		(void)sweep_dir(w, true, w->number, &highest);
 	free(bytes);
 	free_writer(w, !renamed);
 	return rc;

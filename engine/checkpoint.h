@@ -40,9 +40,10 @@ struct pp_ckpt_meta {
 /* ---- writing ---- */
 
 struct pp_ckpt_writer;
+struct pp_disk;
 
 /* Removes what an unfinished checkpoint left behind and creates the stream files. 1 to 256 streams. */
-int pp_ckpt_begin(const char *dir, uint64_t store_id, uint64_t snapshot, unsigned streams,
+int pp_ckpt_begin(struct pp_disk *disk, const char *dir, uint64_t store_id, uint64_t snapshot, unsigned streams,
 		  struct pp_ckpt_writer **out);
 /* Another block size than 1 MiB (a multiple of 8, 8 KiB to 16 MiB); before the first put. */
 int pp_ckpt_set_block_bytes(struct pp_ckpt_writer *, uint32_t bytes);
@@ -87,7 +88,7 @@ struct pp_ckpt_stream_info {
 
 /* Opens the valid checkpoint. PPDB_NOTFOUND: there is none (a fresh store). PPDB_CORRUPT: manifest or a stream file is
  * damaged, missing or of another store; the detail names file and offset. PPDB_LAYOUT: of a newer ppdb. */
-int pp_ckpt_open(const char *dir, uint64_t store_id, struct pp_ckpt_reader **out);
+int pp_ckpt_open(struct pp_disk *disk, const char *dir, uint64_t store_id, struct pp_ckpt_reader **out);
 const struct pp_ckpt_info *pp_ckpt_get_info(const struct pp_ckpt_reader *);
 void pp_ckpt_get_stream(const struct pp_ckpt_reader *, unsigned stream, struct pp_ckpt_stream_info *out);
 

@@ -176,7 +176,7 @@ static unsigned stream_count(const struct pp_keeper *k)
 static int write_checkpoint(struct pp_keeper *k, uint64_t snapshot)
 {
 	struct walk w = {.k = k, .snapshot = snapshot, .streams = stream_count(k)};
-	int rc = pp_ckpt_begin(k->ckpt_dir, k->config.store_id, snapshot, w.streams, &w.w);
+	int rc = pp_ckpt_begin(k->config.disk, k->ckpt_dir, k->config.store_id, snapshot, w.streams, &w.w);
 
 	if (rc)
 		return rc;

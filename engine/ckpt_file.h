@@ -4,6 +4,7 @@
 #ifndef PP_ENGINE_CKPT_FILE_H
 #define PP_ENGINE_CKPT_FILE_H
 
+#include "engine/disk.h"
 #include "engine/layout_ckpt.h"
 #include "shm/errors.h"
 
@@ -55,7 +56,7 @@ static inline uint64_t pp_ckpt_block_checksum(const void *bytes, uint64_t size, 
 }
 
 /* Number of the checkpoint that the manifest names (ckpt_read.c); errors as pp_ckpt_open. */
-int pp_ckpt_current(const char *dir, uint64_t store_id, uint64_t *number);
+int pp_ckpt_current(struct pp_disk *disk, const char *dir, uint64_t store_id, uint64_t *number);
 
 static inline uint64_t pp_ckpt_round8(uint64_t n)
 {

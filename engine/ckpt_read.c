@@ -18,11 +18,11 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define READAHEAD_BLOCKS 4u
 
 struct pp_ckpt_reader {
+	struct pp_disk *disk;
 	char dir[PATH_MAX];
 	uint8_t *bytes; /* the manifest as it is on disk */
 	struct pp_ckpt_manifest m;
@@ -39,15 +39,15 @@ static int damaged(const char *path, uint64_t offset, const char *why)
 			 offset, why);
 }
 
-static int load_file(const char *path, uint8_t **bytes, uint64_t *size)
+static int load_file(struct pp_disk *disk, const char *path, uint8_t **bytes, uint64_t *size)
 {
 	uint8_t *buffer = NULL;
 	int fd = -1;
-	int rc = pp_file_open(path, O_RDONLY, 0, &fd);
+	int rc = pp_file_open(disk, path, O_RDONLY, 0, &fd);
 
 	if (rc)
 		return rc;
-	rc = pp_file_size(fd, path, size);
+	rc = pp_file_size(disk, fd, path, size);
 	if (!rc && *size < sizeof(struct pp_ckpt_manifest))
 		rc = damaged(path, *size, "the manifest ends too early");
 	/* A checkpoint of 256 streams with the longest keys, all lost ranges and a million floors stays far below. */
@@ -56,8 +56,8 @@ static int load_file(const char *path, uint8_t **bytes, uint64_t *size)
 	if (!rc && !(buffer = malloc(*size)))
 		rc = pp_detail(-ENOMEM, "no memory to read %s", path);
 	if (!rc)
-		rc = pp_file_read_exact(fd, path, buffer, *size, 0);
-	pp_file_close(fd);
+		rc = pp_file_read_exact(disk, fd, path, buffer, *size, 0);
+	pp_file_close(disk, fd);
 	if (rc)
 		free(buffer);
 	else
@@ -96,14 +96,14 @@ static int check_manifest(const char *path, const uint8_t *bytes, uint64_t size,
 	return 0;
 }
 
-static int load_manifest(const char *dir, uint64_t store_id, uint8_t **bytes)
+static int load_manifest(struct pp_disk *disk, const char *dir, uint64_t store_id, uint8_t **bytes)
 {
 	char path[PATH_MAX];
 	uint64_t size = 0;
 	int rc = pp_ckpt_path(path, dir, PP_CKPT_MANIFEST);
 
 	if (!rc)
-		rc = load_file(path, bytes, &size);
+		rc = load_file(disk, path, bytes, &size);
 	if (rc == -ENOENT)
 		return pp_detail(PPDB_NOTFOUND, "there is no checkpoint in %s", dir);
 	if (rc)
@@ -116,11 +116,11 @@ static int load_manifest(const char *dir, uint64_t store_id, uint8_t **bytes)
 	return rc;
 }
 
-int pp_ckpt_current(const char *dir, uint64_t store_id, uint64_t *number)
+int pp_ckpt_current(struct pp_disk *disk, const char *dir, uint64_t store_id, uint64_t *number)
 {
 	struct pp_ckpt_manifest m;
 	uint8_t *bytes = NULL;
-	int rc = load_manifest(dir, store_id, &bytes);
+	int rc = load_manifest(disk, dir, store_id, &bytes);
 
 	if (rc)
 		return rc;
@@ -165,16 +165,16 @@ static int check_files(struct pp_ckpt_reader *r)
 		keys += r->streams[i].first_size + r->streams[i].last_size;
 		rc = pp_ckpt_stream_path(path, r->dir, r->m.number, i);
 		if (!rc)
-			rc = pp_file_open(path, O_RDONLY, 0, &fd);
+			rc = pp_file_open(r->disk, path, O_RDONLY, 0, &fd);
 		if (rc == -ENOENT)
 			rc = damaged(path, 0, "the file is missing");
 		if (!rc)
-			rc = pp_file_size(fd, path, &size);
+			rc = pp_file_size(r->disk, fd, path, &size);
 		if (!rc && size != r->streams[i].bytes)
 			rc = damaged(path, size < r->streams[i].bytes ? size : r->streams[i].bytes,
 				     size < r->streams[i].bytes ? "the file ends too early" :
 								  "there are bytes behind its end");
-		pp_file_close(fd);
+		pp_file_close(r->disk, fd);
 		r->info.bytes += r->streams[i].bytes;
 		r->info.records += r->streams[i].records;
 	}
@@ -185,7 +185,7 @@ static int check_files(struct pp_ckpt_reader *r)
 	return rc;
 }
 
-int pp_ckpt_open(const char *dir, uint64_t store_id, struct pp_ckpt_reader **out)
+int pp_ckpt_open(struct pp_disk *disk, const char *dir, uint64_t store_id, struct pp_ckpt_reader **out)
 {
 	struct pp_ckpt_reader *r;
 	int rc;
@@ -196,7 +196,8 @@ int pp_ckpt_open(const char *dir, uint64_t store_id, struct pp_ckpt_reader **out
 	if (!r)
 		return pp_detail(-ENOMEM, "no memory for a checkpoint reader");
 	strcpy(r->dir, dir);
-	rc = load_manifest(dir, store_id, &r->bytes);
+	r->disk = disk;
+	rc = load_manifest(disk, dir, store_id, &r->bytes);
 	if (!rc) {
 		memcpy(&r->m, r->bytes, sizeof(r->m));
 		set_info(r);
@@ -276,8 +277,8 @@ static int load_block(struct scan *c, uint64_t number)
 	c->number = number;
 	if (size <= sizeof(*b) || size % 8)
 		return bad_block(c, 0, "the last block is too short");
-	posix_fadvise(c->fd, (off_t)(at + size), (off_t)READAHEAD_BLOCKS * c->r->m.block_bytes, POSIX_FADV_WILLNEED);
-	rc = pp_file_read_exact(c->fd, c->path, b, size, at);
+	c->r->disk->advise(c->r->disk, c->fd, at + size, (uint64_t)READAHEAD_BLOCKS * c->r->m.block_bytes, PP_DISK_READ_SOON);
+	rc = pp_file_read_exact(c->r->disk, c->fd, c->path, b, size, at);
 	if (rc == -EIO)
 		return pp_detail(rc, "%s cannot be read at offset %" PRIu64 ": %s", c->path, at, pp_error_text(rc));
 	if (rc)
@@ -394,7 +395,7 @@ static int read_blocks(struct scan *c)
 	uint64_t blocks = (c->s->bytes + c->r->m.block_bytes - 1) / c->r->m.block_bytes;
 	int rc = 0;
 
-	posix_fadvise(c->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+	c->r->disk->advise(c->r->disk, c->fd, 0, 0, PP_DISK_SEQUENTIAL);
 	for (uint64_t n = 0; n < blocks && !rc; n++) {
 		rc = load_block(c, n);
 		if (!rc)
@@ -416,7 +417,7 @@ int pp_ckpt_read_stream(struct pp_ckpt_reader *r, unsigned stream,
 	c.s = &r->streams[stream];
 	rc = pp_ckpt_stream_path(c.path, r->dir, r->m.number, stream);
 	if (!rc)
-		rc = pp_file_open(c.path, O_RDONLY, 0, &c.fd);
+		rc = pp_file_open(r->disk, c.path, O_RDONLY, 0, &c.fd);
 	if (rc)
 		return rc;
 	c.block = aligned_alloc(4096, (r->m.block_bytes + 4095u) & ~4095u);
@@ -426,6 +427,6 @@ int pp_ckpt_read_stream(struct pp_ckpt_reader *r, unsigned stream,
 		rc = read_blocks(&c);
 	free(c.block);
 	free(c.span);
-	pp_file_close(c.fd);
+	pp_file_close(r->disk, c.fd);
 	return rc;
 }

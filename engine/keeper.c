@@ -45,6 +45,7 @@ static int wal_config(const struct pp_keeper *k, struct pp_wal_config *w)
 	w->store_id = k->config.store_id;
 	w->segment_bytes = k->config.wal_segment_bytes;
 	w->depth = k->config.wal_depth;
+	w->disk = k->config.disk;
 	for (size_t i = 0; i < sizeof(backends) / sizeof(*backends); i++)
 		if (!strcmp(name, backends[i].name)) {
 			w->backend = backends[i].backend;
@@ -353,15 +354,16 @@ int pp_keeper_open(const struct pp_keeper_config *config, struct pp_keeper **out
 		return -ENOMEM;
 	k->region.fd = -1;
 	k->config = *config;
+	k->config.disk = config->disk ? config->disk : &pp_disk_real;
 	k->config.region.layout_hash = pp_layout_hash_engine();
 	k->config.region.store_id = config->store_id;
 	snprintf(k->wal_dir, sizeof(k->wal_dir), "%s/wal", config->data_dir);
 	snprintf(k->ckpt_dir, sizeof(k->ckpt_dir), "%s/checkpoint", config->data_dir);
-	rc = pp_file_make_dir(k->wal_dir, 0700);
+	rc = pp_file_make_dir(k->config.disk, k->wal_dir, 0700);
 	if (!rc)
-		rc = pp_file_make_dir(k->ckpt_dir, 0700);
+		rc = pp_file_make_dir(k->config.disk, k->ckpt_dir, 0700);
 	if (!rc) {
-		rc = pp_ckpt_open(k->ckpt_dir, config->store_id, &ckpt);
+		rc = pp_ckpt_open(k->config.disk, k->ckpt_dir, config->store_id, &ckpt);
 		if (rc == PPDB_NOTFOUND)
 			rc = 0;
 	}

@@ -12,6 +12,7 @@
 #include "shm/region.h"
 
 struct pp_keeper;
+struct pp_disk;
 
 struct pp_keeper_config {
 	const char *data_dir;              /* exists, locked by the caller */
@@ -22,6 +23,7 @@ struct pp_keeper_config {
 	unsigned wal_depth;                /* 0 = 2 */
 	uint64_t checkpoint_bytes;         /* log size that starts a checkpoint, 0 = 1 GiB */
 	unsigned checkpoint_streams;       /* 0 = number of cores, at most 8 */
+	struct pp_disk *disk;              /* of log and checkpoint; NULL = the machine's own (disk.h) */
 	void (*progress)(void *ctx, const char *what, uint64_t done, uint64_t total);
 	void *ctx;
 };

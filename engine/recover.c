@@ -381,7 +381,7 @@ static int stop_appliers(struct recovery *r)
 static int read_log(struct recovery *r, uint64_t from, struct pp_wal_recovered *log)
 {
 	struct pp_wal_config w = {.dir = r->k->wal_dir, .store_id = r->k->config.store_id,
-				  .segment_bytes = r->k->config.wal_segment_bytes};
+				  .segment_bytes = r->k->config.wal_segment_bytes, .disk = r->k->config.disk};
 	int rc = start_appliers(r), apply_rc;
 
 	if (rc)

@@ -22,6 +22,7 @@
 #define PP_WAL_RECORD_MAX ((64u << 20) + (8u << 10))
 
 struct pp_wal;
+struct pp_disk;
 
 /* The last unit that ended an epoch and is durable, its checksum, and the epoch up to which everything ended. */
 struct pp_wal_pos {
@@ -49,6 +50,7 @@ struct pp_wal_config {
 	unsigned spare_segments;   /* pp_wal_prepare keeps this many ready, default 2 */
 	bool no_direct;            /* never O_DIRECT */
 	const struct pp_wal_pos *expect; /* recover only: see pp_wal_recovered.expect_found */
+	struct pp_disk *disk;      /* default: the machine's own (disk.h) */
 };
 
 struct pp_wal_recovered {

@@ -43,7 +43,7 @@ static int best_backend(const struct pp_wal *wal)
 
 int pp_wal_backend_choose(struct pp_wal *wal)
 {
-	int rc = pp_wal_io_measure(wal->segments.dir, wal->config.no_direct, wal->config.backend, wal->estimate_ns);
+	int rc = pp_wal_io_measure(&wal->segments.config, wal->estimate_ns);
 
 	if (rc)
 		return rc;
@@ -109,11 +109,11 @@ int pp_wal_backend_start(struct pp_wal *wal)
 	if (wal->io)
 		return 0;
 	wal->io_thread = gettid();
-	rc = pp_wal_io_open((int)pp_load_rlx(&wal->backend), &config, &wal->io);
+	rc = pp_wal_io_open(wal->config.disk, (int)pp_load_rlx(&wal->backend), &config, &wal->io);
 	if (rc && pp_load_rlx(&wal->backend) != PP_WAL_PWRITE_DSYNC) {
 		wal->estimate_ns[pp_load_rlx(&wal->backend)] = UINT64_MAX;
 		pp_store_rlx(&wal->backend, PP_WAL_PWRITE_DSYNC);
-		rc = pp_wal_io_open(PP_WAL_PWRITE_DSYNC, &config, &wal->io);
+		rc = pp_wal_io_open(wal->config.disk, PP_WAL_PWRITE_DSYNC, &config, &wal->io);
 	}
 	if (!rc)
 		pp_store_rlx(&wal->fixed, wal->io->fixed); /* stat */

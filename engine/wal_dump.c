@@ -135,7 +135,7 @@ static int dump_dir(struct dump *d, const char *dir)
 	uint64_t *numbers = NULL;
 	size_t count = 0;
 	char path[PP_WAL_PATH];
-	int rc = pp_wal_format_list(dir, PP_WAL_FILE_LOG, &numbers, &count);
+	int rc = pp_wal_format_list(d->reader.disk, dir, PP_WAL_FILE_LOG, &numbers, &count);
 
 	for (size_t i = 0; i < count && !rc; i++) {
 		rc = pp_wal_format_path(path, dir, PP_WAL_FILE_LOG, numbers[i]);
@@ -148,7 +148,7 @@ static int dump_dir(struct dump *d, const char *dir)
 
 int pp_wal_dump(const char *path, on_item_fn *on_item, void *ctx)
 {
-	struct dump d = {.on_item = on_item, .ctx = ctx};
+	struct dump d = {.reader.disk = &pp_disk_real, .on_item = on_item, .ctx = ctx};
 	struct stat st;
 	int rc;
 

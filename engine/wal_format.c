@@ -7,7 +7,6 @@
  */
 #include "engine/wal_format.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +15,7 @@
 #include <xxh_x86dispatch.h>
 #endif
 
+#include "engine/file.h"
 #include "shm/errors.h"
 
 #define DEFAULT_SEGMENT (64u << 20)
@@ -32,6 +32,7 @@ int pp_wal_format_config(const struct pp_wal_config *given, struct pp_wal_config
 	c.batch_bytes = c.batch_bytes ? c.batch_bytes : DEFAULT_BATCH;
 	c.depth = c.depth ? c.depth : DEFAULT_DEPTH;
 	c.spare_segments = c.spare_segments ? c.spare_segments : DEFAULT_SPARES;
+	c.disk = c.disk ? c.disk : &pp_disk_real;
 	if (!c.dir || !*c.dir)
 		return pp_detail(-EINVAL, "the log has no directory");
 	if (c.segment_bytes % PP_WAL_BLOCK || c.segment_bytes < PP_WAL_SEGMENT_MIN ||
@@ -100,53 +101,48 @@ static int compare_numbers(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static int push_number(uint64_t **list, size_t *count, size_t *room, uint64_t number)
+struct number_list {
+	enum pp_wal_file kind;
+	uint64_t *numbers;
+	size_t count, room;
+};
+
+static int push_number(void *ctx, const char *name)
 {
-	if (*count == *room) {
-		size_t more = *room ? *room * 2 : 64;
-		uint64_t *grown = realloc(*list, more * sizeof(**list));
+	struct number_list *list = ctx;
+	uint64_t number = 0;
+
+	if (pp_wal_format_name(name, &number) != list->kind)
+		return 0;
+	if (list->count == list->room) {
+		size_t more = list->room ? list->room * 2 : 64;
+		uint64_t *grown = realloc(list->numbers, more * sizeof(*grown));
 
 		if (!grown)
 			return pp_detail(-ENOMEM, "no memory to list the log's segments");
-		*list = grown;
-		*room = more;
+		list->numbers = grown;
+		list->room = more;
 	}
-	(*list)[(*count)++] = number;
+	list->numbers[list->count++] = number;
 	return 0;
 }
 
-int pp_wal_format_list(const char *dir, enum pp_wal_file kind, uint64_t **out, size_t *count_out)
+int pp_wal_format_list(struct pp_disk *disk, const char *dir, enum pp_wal_file kind, uint64_t **out, size_t *count_out)
 {
-	size_t room = 0;
-	struct dirent *entry;
-	DIR *d = opendir(dir);
-	int rc = 0;
+	struct number_list list = {.kind = kind};
+	int rc = pp_file_list(disk, dir, push_number, &list);
 
 	*out = NULL;
 	*count_out = 0;
-	if (!d) {
-		rc = -errno;
-		return pp_detail(rc, "cannot read the log's directory %s: %s", dir, pp_error_text(rc));
-	}
-	while (rc == 0 && (errno = 0, entry = readdir(d))) {
-		uint64_t number = 0;
-
-		if (pp_wal_format_name(entry->d_name, &number) == kind)
-			rc = push_number(out, count_out, &room, number);
-	}
-	if (rc == 0 && errno) {
-		rc = -errno;
-		pp_detail(rc, "cannot read the log's directory %s: %s", dir, pp_error_text(rc));
-	}
-	closedir(d);
-	if (*count_out)
-		qsort(*out, *count_out, sizeof(**out), compare_numbers);
 	if (rc) {
-		free(*out);
-		*out = NULL;
-		*count_out = 0;
+		free(list.numbers);
+		return rc;
 	}
-	return rc;
+	if (list.count)
+		qsort(list.numbers, list.count, sizeof(*list.numbers), compare_numbers);
+	*out = list.numbers;
+	*count_out = list.count;
+	return 0;
 }
 
 /* ---- segment header ---- */

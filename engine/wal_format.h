@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "engine/disk.h"
 #include "engine/layout_disk.h"
 #include "engine/wal.h"
 
@@ -28,7 +29,7 @@ int pp_wal_format_path(char *path, const char *dir, enum pp_wal_file kind, uint6
 /* What a directory entry is. */
 enum pp_wal_file pp_wal_format_name(const char *name, uint64_t *number_out);
 /* Sorted numbers of all files of one kind; free(*out). -ENOENT when there is no such directory. */
-int pp_wal_format_list(const char *dir, enum pp_wal_file kind, uint64_t **out, size_t *count_out);
+int pp_wal_format_list(struct pp_disk *disk, const char *dir, enum pp_wal_file kind, uint64_t **out, size_t *count_out);
 
 /* A header block of PP_WAL_BLOCK bytes: `header` (magic, version, checksum are filled in here), then zeros. */
 void pp_wal_format_segment(void *block, const struct pp_wal_segment_header *header);

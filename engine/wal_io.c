@@ -40,8 +40,10 @@ const char *pp_wal_io_name(int backend)
 	return backend >= 0 && backend < PP_WAL_BACKENDS ? names[backend] : "none";
 }
 
-int pp_wal_io_open(int backend, const struct pp_wal_io_config *config, struct pp_wal_io **out)
+int pp_wal_io_open(struct pp_disk *disk, int backend, const struct pp_wal_io_config *config, struct pp_wal_io **out)
 {
+	if (disk->open_writer)
+		return disk->open_writer(disk, config, out);
 	switch (backend) {
 	case PP_WAL_URING_DSYNC:
 	case PP_WAL_URING_FSYNC:
@@ -106,7 +108,7 @@ static int compare_ns(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static void run_trial(struct trial *t, int only, uint64_t *estimate_ns)
+static void run_trial(struct trial *t, const struct pp_wal_config *wal, uint64_t *estimate_ns)
 {
 	struct pp_wal_io_config config = {
 		.depth = 1, .slots = 1, .buffers = t->block, .buffer_bytes = PP_WAL_BLOCK,
@@ -114,8 +116,8 @@ static void run_trial(struct trial *t, int only, uint64_t *estimate_ns)
 	uint64_t begin = pp_wal_now_ns();
 
 	for (int b = 1; b < PP_WAL_BACKENDS; b++)
-		if (only == PP_WAL_AUTO || only == b)
-			(void)pp_wal_io_open(b, &config, &t->io[b]);
+		if (wal->backend == PP_WAL_AUTO || wal->backend == b)
+			(void)pp_wal_io_open(wal->disk, b, &config, &t->io[b]);
 	for (int round = 0; round < ROUNDS; round++)
 		if (round <= WARM_UP || pp_wal_now_ns() - begin < BUDGET_NS)
 			run_round(t, round);
@@ -128,15 +130,32 @@ static void run_trial(struct trial *t, int only, uint64_t *estimate_ns)
 	}
 }
 
-int pp_wal_io_measure(const char *dir, bool no_direct, int only, uint64_t estimate_ns[PP_WAL_BACKENDS])
+static int open_scratch(const struct pp_wal_config *wal, const char *path, int *fd)
 {
-	struct trial *t = calloc(1, sizeof(*t));
-	char path[PP_WAL_PATH];
+	int flags = O_RDWR | O_CREAT | O_TRUNC;
 	bool direct;
-	int rc = pp_wal_format_path(path, dir, PP_WAL_FILE_NEW, UINT64_MAX - 1);
+	int rc = wal->no_direct ? pp_file_open(wal->disk, path, flags, 0600, fd) :
+				  pp_file_open_direct(wal->disk, path, flags, 0600, fd, &direct);
+
+	if (!rc)
+		rc = pp_file_zero(wal->disk, *fd, path, 0, SCRATCH_BLOCKS * PP_WAL_BLOCK);
+	return rc ? rc : pp_file_sync(wal->disk, *fd, path);
+}
+
+int pp_wal_io_measure(const struct pp_wal_config *wal, uint64_t estimate_ns[PP_WAL_BACKENDS])
+{
+	struct trial *t;
+	char path[PP_WAL_PATH];
+	int rc = pp_wal_format_path(path, wal->dir, PP_WAL_FILE_NEW, UINT64_MAX - 1);
 
 	for (int b = 0; b < PP_WAL_BACKENDS; b++)
 		estimate_ns[b] = UINT64_MAX;
+	/* A disk with a way of its own leaves no choice. */
+	if (wal->disk->open_writer) {
+		estimate_ns[PP_WAL_PWRITE_DSYNC] = 0;
+		return 0;
+	}
+	t = calloc(1, sizeof(*t));
 	if (!t)
 		return pp_detail(-ENOMEM, "no memory to measure the log's disk");
 	t->fd = -1;
@@ -146,17 +165,12 @@ int pp_wal_io_measure(const char *dir, bool no_direct, int only, uint64_t estima
 	else
 		memset(t->block, 0, PP_WAL_BLOCK);
 	if (!rc)
-		rc = no_direct ? pp_file_open(path, O_RDWR | O_CREAT | O_TRUNC, 0600, &t->fd) :
-				 pp_file_open_direct(path, O_RDWR | O_CREAT | O_TRUNC, 0600, &t->fd, &direct);
+		rc = open_scratch(wal, path, &t->fd);
 	if (!rc)
-		rc = pp_file_zero(t->fd, path, 0, SCRATCH_BLOCKS * PP_WAL_BLOCK);
-	if (!rc)
-		rc = pp_file_sync(t->fd, path);
-	if (!rc)
-		run_trial(t, only, estimate_ns);
-	pp_file_close(t->fd);
+		run_trial(t, wal, estimate_ns);
+	pp_file_close(wal->disk, t->fd);
 	if (t->fd >= 0)
-		pp_file_remove(path);
+		pp_file_remove(wal->disk, path);
 	free(t->block);
 	free(t);
 	return rc;

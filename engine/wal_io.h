@@ -52,16 +52,16 @@ int pp_wal_io_open_uring(const struct pp_wal_io_config *config, bool fsync, stru
 int pp_wal_io_open_pwrite(const struct pp_wal_io_config *config, struct pp_wal_io **out);
 int pp_wal_io_open_thread(const struct pp_wal_io_config *config, struct pp_wal_io **out);
 
-/* Any backend but AUTO. -EPERM, -ENOSYS, ...: not to be had here. */
-int pp_wal_io_open(int backend, const struct pp_wal_io_config *config, struct pp_wal_io **out);
+/* Any backend but AUTO; the disk's own way if it has one. -EPERM, -ENOSYS, ...: not to be had here. */
+int pp_wal_io_open(struct pp_disk *disk, int backend, const struct pp_wal_io_config *config, struct pp_wal_io **out);
 const char *pp_wal_io_name(int backend);
 
 /* pwritev2 with RWF_DSYNC, or pwrite + fdatasync on a kernel or file system without it. Bytes written or -errno. */
 int64_t pp_wal_io_write_now(const struct pp_wal_io_write *write);
 
 /* Median nanoseconds of one durable 4 KiB write by each backend, in a scratch file of the log's directory; UINT64_MAX:
- * not to be had, or not measured because `only` (unless AUTO) names another. About 10 ms. */
-int pp_wal_io_measure(const char *dir, bool no_direct, int only, uint64_t estimate_ns[PP_WAL_BACKENDS]);
+ * not to be had, or not measured because the config (unless AUTO) names another. About 10 ms. */
+int pp_wal_io_measure(const struct pp_wal_config *config, uint64_t estimate_ns[PP_WAL_BACKENDS]);
 
 uint64_t pp_wal_now_ns(void);
 

@@ -121,28 +121,14 @@ static void destroy(struct pp_wal *wal)
 	/* With writes in flight the disk still reads the buffers: rather leak them. */
 	if (wal->buffers && !wal->inflight)
 		munmap(wal->buffers, (size_t)wal->slot_count * wal->config.batch_bytes);
-	pp_wal_segments_free(wal->segment);
+	pp_wal_segments_free(&wal->segments, wal->segment);
 	pp_wal_segments_destroy(&wal->segments);
 	free(wal);
 }
 
-/* A new directory is durable only with its parent. */
-static int make_dir(const char *dir)
-{
-	char parent[PP_WAL_PATH];
-	int rc;
-
-	if (pp_file_exists(dir))
-		return 0;
-	rc = pp_file_make_dir(dir, DIR_MODE);
-	if (rc || (size_t)snprintf(parent, sizeof(parent), "%s/..", dir) >= sizeof(parent))
-		return rc;
-	return pp_file_sync_dir(parent);
-}
-
 static int start(struct pp_wal *wal, const struct pp_wal_recovered *recovered)
 {
-	int rc = make_dir(wal->config.dir);
+	int rc = pp_file_make_dir(wal->config.disk, wal->config.dir, DIR_MODE);
 
 	if (!rc)
 		rc = pp_wal_segments_init(&wal->segments, &wal->config, recovered);

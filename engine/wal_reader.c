@@ -24,7 +24,7 @@ int pp_wal_reader_open(struct pp_wal_reader *reader, const char *path)
 	int rc;
 
 	pp_wal_reader_close(reader);
-	rc = pp_file_open(path, O_RDONLY, 0, &reader->fd);
+	rc = pp_file_open(reader->disk, path, O_RDONLY, 0, &reader->fd);
 	if (rc)
 		return rc;
 	snprintf(reader->path, sizeof(reader->path), "%s", path);
@@ -37,7 +37,7 @@ int pp_wal_reader_open(struct pp_wal_reader *reader, const char *path)
 void pp_wal_reader_close(struct pp_wal_reader *reader)
 {
 	if (reader->is_open)
-		pp_file_close(reader->fd);
+		pp_file_close(reader->disk, reader->fd);
 	reader->is_open = false;
 }
 
@@ -97,8 +97,9 @@ int pp_wal_reader_at(struct pp_wal_reader *reader, uint64_t offset, size_t size,
 		want = reader->window_bytes + CHUNK < reader->room ? reader->window_bytes + CHUNK : reader->room;
 		want = (want > size ? want : size) - reader->window_bytes;
 		end = offset + reader->window_bytes;
-		posix_fadvise(reader->fd, (off_t)(end + want), AHEAD, POSIX_FADV_WILLNEED);
-		rc = pp_file_read(reader->fd, reader->path, reader->window + reader->window_bytes, want, end, &more);
+		reader->disk->advise(reader->disk, reader->fd, end + want, AHEAD, PP_DISK_READ_SOON);
+		rc = pp_file_read(reader->disk, reader->fd, reader->path, reader->window + reader->window_bytes, want, end,
+				  &more);
 		if (rc)
 			return rc;
 		reader->window_bytes += more;

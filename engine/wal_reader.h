@@ -6,8 +6,9 @@
 
 #include "engine/wal_format.h"
 
-/* Zero-initialise once; open and close as often as wanted; release at the end. */
+/* Zero-initialise and set `disk` once; open and close as often as wanted; release at the end. */
 struct pp_wal_reader {
+	struct pp_disk *disk;
 	int fd;                    /* valid while `is_open` */
 	bool is_open;
 	char path[PP_WAL_PATH];

@@ -315,6 +315,7 @@ int pp_wal_recover(const struct pp_wal_config *config, uint64_t from_epoch, on_r
 		return pp_detail(-ENOMEM, "no memory to read the log");
 	if (!rc) {
 		r->walk.dir = checked.dir;
+		r->walk.reader.disk = checked.disk;
 		r->walk.store_id = checked.store_id;
 		r->out = out;
 		r->expect = checked.expect;

@@ -49,20 +49,20 @@ static struct pp_wal_segment *new_segment(uint64_t number)
 	return segment;
 }
 
-void pp_wal_segments_free(struct pp_wal_segment *segment)
+void pp_wal_segments_free(struct pp_wal_segments *s, struct pp_wal_segment *segment)
 {
 	if (!segment)
 		return;
-	pp_file_close(segment->fd);
+	pp_file_close(s->config.disk, segment->fd);
 	free(segment);
 }
 
-static void free_list(struct pp_wal_segment *segment)
+static void free_list(struct pp_wal_segments *s, struct pp_wal_segment *segment)
 {
 	while (segment) {
 		struct pp_wal_segment *next = segment->next;
 
-		pp_wal_segments_free(segment);
+		pp_wal_segments_free(s, segment);
 		segment = next;
 	}
 }
@@ -75,9 +75,9 @@ static int open_file(struct pp_wal_segments *s, const char *path, int flags, int
 	int rc;
 
 	if (s->config.no_direct)
-		rc = pp_file_open(path, flags, MODE, fd);
+		rc = pp_file_open(s->config.disk, path, flags, MODE, fd);
 	else
-		rc = pp_file_open_direct(path, flags, MODE, fd, &direct);
+		rc = pp_file_open_direct(s->config.disk, path, flags, MODE, fd, &direct);
 	if (!rc)
 		pp_store_rlx(&s->direct, direct); /* stat */
 	return rc;
@@ -93,9 +93,9 @@ static int write_header(struct pp_wal_segments *s, int fd, const char *path, uin
 		return pp_detail(-ENOMEM, "no memory for a log segment's header");
 	header.number = number;
 	pp_wal_format_segment(block, &header);
-	rc = pp_file_write(fd, path, block, PP_WAL_BLOCK, 0);
+	rc = pp_file_write(s->config.disk, fd, path, block, PP_WAL_BLOCK, 0);
 	free(block);
-	return rc ? rc : pp_file_sync(fd, path);
+	return rc ? rc : pp_file_sync(s->config.disk, fd, path);
 }
 
 /* Zeros are written, not only reserved: an overwrite of written blocks needs no change of metadata at commit time. */
@@ -104,9 +104,9 @@ static int create(struct pp_wal_segments *s, const char *path, uint64_t number, 
 	int rc = open_file(s, path, O_RDWR | O_CREAT | O_TRUNC, fd);
 
 	if (!rc)
-		rc = pp_file_reserve(*fd, path, s->config.segment_bytes);
+		rc = pp_file_reserve(s->config.disk, *fd, path, s->config.segment_bytes);
 	if (!rc)
-		rc = pp_file_zero(*fd, path, 0, s->config.segment_bytes);
+		rc = pp_file_zero(s->config.disk, *fd, path, 0, s->config.segment_bytes);
 	return rc ? rc : write_header(s, *fd, path, number);
 }
 
@@ -135,16 +135,16 @@ static int make_file(struct pp_wal_segments *s, bool recycle, const char *from, 
 	if (!rc)
 		rc = recycle ? write_header(s, *fd, from, number) : create(s, from, number, fd);
 	if (!rc)
-		rc = pp_file_rename(from, path);
+		rc = pp_file_rename(s->config.disk, from, path);
 	if (!rc) {
-		rc = pp_file_sync_dir(s->dir);
+		rc = pp_file_sync_dir(s->config.disk, s->dir);
 		if (!rc)
 			return 0;
-		pp_file_remove(path);
+		pp_file_remove(s->config.disk, path);
 	}
-	pp_file_close(*fd);
+	pp_file_close(s->config.disk, *fd);
 	*fd = -1;
-	pp_file_remove(from);
+	pp_file_remove(s->config.disk, from);
 	return rc;
 }
 
@@ -161,9 +161,9 @@ static int make_one(struct pp_wal_segments *s, struct pp_wal_segment **out)
 					spare ? spare->number : s->next_number);
 	if (!rc)
 		rc = make_file(s, spare != NULL, from, segment->number, &segment->fd);
-	pp_wal_segments_free(spare);
+	pp_wal_segments_free(s, spare);
 	if (rc) {
-		pp_wal_segments_free(segment);
+		pp_wal_segments_free(s, segment);
 		return rc;
 	}
 	segment->own = true;
@@ -269,16 +269,16 @@ static int release_one(struct pp_wal_segments *s, struct pp_wal_segment *segment
 	char path[PP_WAL_PATH], spare[PP_WAL_PATH];
 	int rc = pp_wal_format_path(path, s->dir, PP_WAL_FILE_LOG, segment->number);
 
-	pp_file_close(segment->fd);
+	pp_file_close(s->config.disk, segment->fd);
 	segment->fd = -1;
 	if (!rc && keep)
 		rc = pp_wal_format_path(spare, s->dir, PP_WAL_FILE_SPARE, segment->number);
 	if (!rc)
-		rc = keep ? pp_file_rename(path, spare) : pp_file_remove(path);
+		rc = keep ? pp_file_rename(s->config.disk, path, spare) : pp_file_remove(s->config.disk, path);
 	if (!rc && keep)
 		return 0;
 	pp_stat_add(&s->deleted, 1);
-	pp_wal_segments_free(segment);
+	pp_wal_segments_free(s, segment);
 	return rc;
 }
 
@@ -298,9 +298,9 @@ int pp_wal_segments_release(struct pp_wal_segments *s, uint64_t epoch, uint64_t 
 		list = list->next;
 		one = release_one(s, segment, keep);
 		if (!one && keep) {
-			one = pp_file_sync_dir(s->dir);
+			one = pp_file_sync_dir(s->config.disk, s->dir);
 			if (one)
-				pp_wal_segments_free(segment);
+				pp_wal_segments_free(s, segment);
 			else
 				keep_spare(s, segment);
 		}
@@ -309,7 +309,7 @@ int pp_wal_segments_release(struct pp_wal_segments *s, uint64_t epoch, uint64_t 
 	}
 	pthread_mutex_unlock(&s->making);
 	if (count && !rc)
-		rc = pp_file_sync_dir(s->dir);
+		rc = pp_file_sync_dir(s->config.disk, s->dir);
 	return rc ? rc : count;
 }
 
@@ -338,14 +338,14 @@ static int remove_kind(struct pp_wal_segments *s, enum pp_wal_file kind, uint64_
 	uint64_t *numbers = NULL;
 	size_t count = 0;
 	char path[PP_WAL_PATH];
-	int rc = pp_wal_format_list(s->dir, kind, &numbers, &count);
+	int rc = pp_wal_format_list(s->config.disk, s->dir, kind, &numbers, &count);
 
 	for (size_t i = 0; i < count && !rc; i++) {
 		if (numbers[i] <= above || numbers[i] >= below)
 			continue;
 		rc = pp_wal_format_path(path, s->dir, kind, numbers[i]);
 		if (!rc)
-			rc = pp_file_remove(path);
+			rc = pp_file_remove(s->config.disk, path);
 		pp_stat_add(&s->deleted, 1);
 	}
 	free(numbers);
@@ -357,7 +357,7 @@ static int adopt_older(struct pp_wal_segments *s, const struct pp_wal_recovered 
 {
 	uint64_t *numbers = NULL;
 	size_t count = 0;
-	int rc = pp_wal_format_list(s->dir, PP_WAL_FILE_LOG, &numbers, &count);
+	int rc = pp_wal_format_list(s->config.disk, s->dir, PP_WAL_FILE_LOG, &numbers, &count);
 
 	for (size_t i = 0; i < count && !rc && numbers[i] <= recovered->cut_segment; i++) {
 		struct pp_wal_segment *segment = new_segment(numbers[i]);
@@ -395,14 +395,14 @@ int pp_wal_segments_init(struct pp_wal_segments *s, const struct pp_wal_config *
 	rc = remove_kind(s, PP_WAL_FILE_LOG, recovered->cut_segment, s->header.first_number);
 	if (!rc)
 		rc = adopt_older(s, recovered);
-	return rc ? rc : pp_file_sync_dir(s->dir);
+	return rc ? rc : pp_file_sync_dir(s->config.disk, s->dir);
 }
 
 void pp_wal_segments_destroy(struct pp_wal_segments *s)
 {
-	free_list(s->ready);
-	free_list(s->full);
-	free_list(s->spare);
+	free_list(s, s->ready);
+	free_list(s, s->full);
+	free_list(s, s->spare);
 	pthread_mutex_destroy(&s->making);
 	pthread_mutex_destroy(&s->lists);
 	memset(s, 0, sizeof(*s));

@@ -52,6 +52,7 @@ void pp_wal_segments_retire(struct pp_wal_segments *segments, struct pp_wal_segm
 			    uint64_t last_unit);
 /* Any thread: recycles or deletes full segments without records above `epoch`, when a unit behind them is durable. */
 int pp_wal_segments_release(struct pp_wal_segments *segments, uint64_t epoch, uint64_t done_unit);
-void pp_wal_segments_free(struct pp_wal_segment *segment);
+/* Closes the file; NULL is allowed. */
+void pp_wal_segments_free(struct pp_wal_segments *segments, struct pp_wal_segment *segment);
 
 #endif

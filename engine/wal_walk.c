@@ -139,7 +139,7 @@ int pp_wal_walk_load(struct pp_wal_walk *walk, uint64_t from_epoch, const struct
 {
 	uint64_t *numbers = NULL;
 	size_t count = 0;
-	int rc = pp_wal_format_list(walk->dir, PP_WAL_FILE_LOG, &numbers, &count);
+	int rc = pp_wal_format_list(walk->reader.disk, walk->dir, PP_WAL_FILE_LOG, &numbers, &count);
 
 	walk->count = 0;
 	walk->found = count;

@@ -32,8 +32,8 @@ Test(checkpoint, empty_directory_is_a_fresh_store)
 {
 	struct pp_ckpt_reader *r;
 
-	cr_assert_eq(pp_ckpt_open(dir, STORE, &r), PPDB_NOTFOUND);
-	cr_assert_eq(pp_ckpt_open("/nonexistent/ppdb", STORE, &r), PPDB_NOTFOUND);
+	cr_assert_eq(pp_ckpt_open(&pp_disk_real, dir, STORE, &r), PPDB_NOTFOUND);
+	cr_assert_eq(pp_ckpt_open(&pp_disk_real, "/nonexistent/ppdb", STORE, &r), PPDB_NOTFOUND);
 }
 
 Test(checkpoint, round_trip_of_small_records)
@@ -94,7 +94,7 @@ Test(checkpoint, info_streams_floors_and_ranges)
 	struct record_buffer b;
 
 	cr_assert_eq(write_set(dir, &d), 0);
-	cr_assert_eq(pp_ckpt_open(dir, STORE, &r), 0);
+	cr_assert_eq(pp_ckpt_open(&pp_disk_real, dir, STORE, &r), 0);
 	info = pp_ckpt_get_info(r);
 	cr_assert_eq(info->snapshot, 16);
 	cr_assert_eq(info->max_tag, 23);
@@ -142,7 +142,7 @@ Test(checkpoint, abort_leaves_the_old_one_and_nothing_else)
 	struct record_buffer b;
 
 	cr_assert_eq(write_set(dir, &a), 0);
-	cr_assert_eq(pp_ckpt_begin(dir, STORE, 22, 3, &w), 0);
+	cr_assert_eq(pp_ckpt_begin(&pp_disk_real, dir, STORE, 22, 3, &w), 0);
 	make_record(&a, 0, 0, &b);
 	cr_assert_eq(pp_ckpt_put(w, 1, &b.rec), 0);
 	free(b.value);
@@ -159,11 +159,11 @@ Test(checkpoint, misuse_is_refused)
 	struct pp_ckpt_meta meta = {.max_tag = 1};
 	struct pp_ckpt_writer *w;
 
-	cr_assert_eq(pp_ckpt_begin(dir, STORE, 1, 0, &w), -EINVAL);
-	cr_assert_eq(pp_ckpt_begin(dir, STORE, 1, 257, &w), -EINVAL);
-	cr_assert_eq(pp_ckpt_begin("/nonexistent/ppdb", STORE, 1, 1, &w), -ENOENT);
+	cr_assert_eq(pp_ckpt_begin(&pp_disk_real, dir, STORE, 1, 0, &w), -EINVAL);
+	cr_assert_eq(pp_ckpt_begin(&pp_disk_real, dir, STORE, 1, 257, &w), -EINVAL);
+	cr_assert_eq(pp_ckpt_begin(&pp_disk_real, "/nonexistent/ppdb", STORE, 1, 1, &w), -ENOENT);
 
-	cr_assert_eq(pp_ckpt_begin(dir, STORE, 1, 4, &w), 0);
+	cr_assert_eq(pp_ckpt_begin(&pp_disk_real, dir, STORE, 1, 4, &w), 0);
 	cr_assert_eq(pp_ckpt_set_block_bytes(w, 100), -EINVAL);
 	cr_assert_eq(pp_ckpt_put(w, 4, &a), -EINVAL);
 	cr_assert_eq(pp_ckpt_put(w, 0, &a), 0);
@@ -216,7 +216,7 @@ Test(checkpoint, streams_are_written_by_threads_at_once)
 	uint64_t bytes, records;
 	struct pp_ckpt_writer *w;
 
-	cr_assert_eq(pp_ckpt_begin(dir, STORE, d.seed, 4, &w), 0);
+	cr_assert_eq(pp_ckpt_begin(&pp_disk_real, dir, STORE, d.seed, 4, &w), 0);
 	cr_assert_eq(pp_ckpt_set_block_bytes(w, d.block_bytes), 0);
 	for (unsigned i = 0; i < 4; i++) {
 		job[i] = (struct thread_job){w, &d, i, 0};

@@ -147,7 +147,7 @@ Test(checkpoint_damage, another_store)
 {
 	struct pp_ckpt_reader *r;
 
-	cr_assert_eq(pp_ckpt_open(dir, STORE + 1, &r), PPDB_CORRUPT);
+	cr_assert_eq(pp_ckpt_open(&pp_disk_real, dir, STORE + 1, &r), PPDB_CORRUPT);
 	cr_assert(strstr(pp_detail_get(), "MANIFEST belongs to another store"));
 }
 

@@ -5,6 +5,7 @@
 #define PP_TESTS_CHECKPOINT_DATA_H
 
 #include "engine/checkpoint.h"
+#include "engine/disk.h"
 #include "engine/layout.h"
 #include "shm/errors.h"
 
@@ -107,7 +108,7 @@ static inline int expect_record(void *ctx, const struct pp_ckpt_record *rec)
 static inline int verify(const char *dir, const struct data_set *d)
 {
 	struct pp_ckpt_reader *r = NULL;
-	int rc = pp_ckpt_open(dir, STORE, &r);
+	int rc = pp_ckpt_open(&pp_disk_real, dir, STORE, &r);
 
 	if (rc)
 		return rc;
@@ -131,7 +132,7 @@ static inline int write_set(const char *dir, const struct data_set *d)
 	struct pp_ckpt_range lost[] = {{5, 9}, {100, 200}};
 	struct pp_ckpt_meta meta = {.max_tag = d->seed + 7, .incarnation = 3, .lost = lost, .nlost = 2};
 	struct pp_ckpt_writer *w;
-	int rc = pp_ckpt_begin(dir, STORE, d->seed, d->streams, &w);
+	int rc = pp_ckpt_begin(&pp_disk_real, dir, STORE, d->seed, d->streams, &w);
 
 	if (rc)
 		return rc;

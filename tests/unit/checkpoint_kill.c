@@ -100,7 +100,7 @@ Test(checkpoint_kill, leftovers_are_removed_by_the_next)
 	struct pp_ckpt_writer *w;
 
 	/* As a killed writer leaves it: never committed, never aborted. */
-	cr_assert_eq(pp_ckpt_begin(dir, STORE, 500, 7, &w), 0);
+	cr_assert_eq(pp_ckpt_begin(&pp_disk_real, dir, STORE, 500, 7, &w), 0);
 	cr_assert_eq(each_file(dir, NULL, NULL), 3 + 7);
 	cr_assert_eq(verify(dir, &old), 0);
 	cr_assert_eq(write_set(dir, &new), 0);

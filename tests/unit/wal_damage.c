@@ -90,7 +90,7 @@ static size_t list(const char *dir, char paths[][PP_WAL_PATH], size_t room)
 	uint64_t *numbers;
 	size_t count;
 
-	cr_assert_eq(pp_wal_format_list(dir, PP_WAL_FILE_LOG, &numbers, &count), 0);
+	cr_assert_eq(pp_wal_format_list(&pp_disk_real, dir, PP_WAL_FILE_LOG, &numbers, &count), 0);
 	cr_assert_leq(count, room);
 	for (size_t i = 0; i < count; i++)
 		pp_wal_format_path(paths[i], dir, PP_WAL_FILE_LOG, numbers[i]);
