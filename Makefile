@@ -95,7 +95,7 @@ LAYERS := $(B)/libpp-tools.a $(CLIENT)
 SO := $(B)/libppdb-client.so
 LIBS := $(LAYERS) $(if $(SRC_client),$(SO) $(B)/libppdb-client.a)
 BINS := $(if $(SRC_ppdbd),$(B)/ppdbd) $(if $(wildcard tools/ppdb.c),$(B)/ppdb)
-TESTS := $(SUITES:%=$(B)/tests/%) $(PROGS:%=$(B)/%)
+TESTS := $(SUITES:%=$(B)/tests/%) $(PROGS:%=$(B)/%) $(FUZZERS:%=$(B)/tests/fuzz/%)
 
 .PHONY: all tests
 all: $(LIBS) $(BINS) ## build the daemon, the command and the libraries (VARIANT=, LTO=1, V=1)
@@ -113,7 +113,7 @@ $(O)/files: FORCE
 	$(call stamp,$(FILES_NOW))
 FORCE:
 inputs = $(filter %.o %.a,$^)
-.PRECIOUS: $(O)/tests/progs/%.o $(O)/tests/fuzz/%.o
+.PRECIOUS: $(O)/tests/progs/%.o $(O)/tests/fuzz/%.o $(O)/tests/fuzz/lib/%.o
 
 # $(1) = top folder. -MMD writes the headers of each object beside it.
 define compile
@@ -178,10 +178,18 @@ $(B)/tests/progs/%: $(O)/tests/progs/%.o $(SO)
 	$(call say,LINK)
 	$(Q)$(CC) $(PP_LDFLAGS) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/../..' -o $@ $< -L$(B) -lppdb-client -lpthread -lm
 
-$(B)/bin/%: $(O)/tests/fuzz/%.o $(LAYERS)
+# Fuzz targets, with libFuzzer and with a main that replays files. They see the daemon's half of tools/ too.
+$(B)/libpp-daemon.a: $(call objects,$(wildcard tools/daemon_*.c))
+FUZZED := $(B)/libpp-daemon.a $(LAYERS)
+$(B)/bin/%: $(O)/tests/fuzz/%.o $(FUZZED)
 	@mkdir -p $(@D)
 	$(call say,LINK)
 	$(Q)$(CC) $(PP_LDFLAGS) -fsanitize=fuzzer,address -o $@ $(inputs) $(LDLIBS)
+
+$(B)/tests/fuzz/%: $(O)/tests/fuzz/%.o $(O)/tests/fuzz/lib/replay.o $(FUZZED)
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CC) $(PP_LDFLAGS) $(LDFLAGS) -o $@ $(inputs) $(LDLIBS)
 
 # --- Tests ------------------------------------------------------------------------------------------------------
 
