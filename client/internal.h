@@ -35,6 +35,7 @@
 #define PP_GONE_LIMIT_NS (30 * PP_NS_PER_SEC)
 #define PP_ANSWER_NS (5 * PP_NS_PER_SEC)
 #define PP_ROOM_NS PP_NS_PER_SEC
+#define PP_RENEW_NS (3 * PP_NS_PER_SEC) /* from a void arena to its successor, which is ready then */
 
 struct pp_mapping {
 	pp_a32 refs;
@@ -139,6 +140,12 @@ static inline int pp_session_enter(struct ppdb *db, struct pp_session **out)
 int pp_session_take(struct ppdb *, struct pp_session **out); /* for a view: an idle one or a new one, on the current mapping */
 void pp_session_give(struct pp_session *);                   /* back to the idle ones */
 int pp_session_move(struct pp_session *);                    /* to the current mapping (also from none) */
+int pp_session_renew(struct pp_session *);                   /* the same, and waits for the next arena when this one is void */
+/* Another arena is about to take this one's place, or has: what is read from now on may be old. */
+static inline bool pp_mapping_void(const struct pp_mapping *m)
+{
+	return pp_load_acq(&m->region.globals->era) == PP_ERA_VOID;
+}
 void pp_sessions_end(struct ppdb *, bool leave_slots);       /* detach: all of them */
 unsigned pp_sessions_views(struct ppdb *);                   /* open ones */
 void pp_sessions_newest(struct ppdb *, uint64_t *written, uint64_t *seen);
@@ -163,6 +170,7 @@ bool pp_mapping_evicted(const struct pp_mapping *);
 int pp_link_connect(const char *name);                       /* socket, or an error with detail */
 int pp_link_attach(struct ppdb *);                           /* first attach: fills map; blocks as the options say */
 void pp_link_poll(struct ppdb *, bool may_block);            /* hang-up? reconnect, bounded; never waits for an answer */
+void pp_link_hurry(struct ppdb *);                           /* the same at once, however short ago the last attempt was */
 bool pp_link_down(struct ppdb *, uint64_t *for_ns);
 void pp_link_close(struct ppdb *, bool say_goodbye);
 int pp_link_lost(struct ppdb *, struct pp_mapping *, uint64_t ticket); /* 0 or PPDB_LOST */

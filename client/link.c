@@ -5,8 +5,9 @@
  *
  * Nothing on the hot path looks here. Every PP_TICK_CALLS-th call reads a coarse clock, and when PP_LINK_POLL_NS have passed since
  * the last look one thread (trylock) peeks at the socket; waits look once a slice. A step never blocks: connecting to a unix
- * socket is immediate, the answer is picked up by a later look. So a client learns of a cold start at most some 50 ms of
- * calls after the new daemon answers, and an idle one with its next call.
+ * socket is immediate, the answer is picked up by a later look. A daemon that makes another arena says so in the old one
+ * (engine/succeed.c), so that no call goes on with it; if it could not, because the file was removed, a client learns of it at most
+ * some 50 ms of calls after the new daemon answers, and an idle one with its next call.
  *
  * Warm restart: the reply brings the same inode; the record goes on (the request names it). Cold start: another inode; the new
  * mapping becomes current, sessions move at their next call, and the tickets that did not survive are noted (see adopt).
@@ -340,6 +341,14 @@ void pp_link_poll(struct ppdb *db, bool may_block)
 		return;
 	pp_store_rlx(&db->polled_ns, now); /* hint */
 	look(db, now);
+	pthread_mutex_unlock(&db->lock);
+}
+
+void pp_link_hurry(struct ppdb *db)
+{
+	pthread_mutex_lock(&db->lock);
+	db->retry_ns = 0;
+	look(db, pp_now_ns());
 	pthread_mutex_unlock(&db->lock);
 }
 

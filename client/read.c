@@ -17,6 +17,23 @@ static int copy_out(const struct pp_hit *hit, void *buf, size_t cap, size_t *len
 	return 0;
 }
 
+/* A read section in an arena that is no other's predecessor. */
+static int enter(ppdb *db, struct pp_session **s)
+{
+	int rc = 0;
+
+	pp_read_enter(&(*s)->t);
+	/* [client.enter:era] pairs [succeed.void:era]: a successor's first write comes after this read began */
+	while (!likely((*s)->t.low != PP_ERA_VOID)) {
+		pp_read_leave(&(*s)->t);
+		rc = pp_session_slow(db, s);
+		if (rc)
+			return rc;
+		pp_read_enter(&(*s)->t);
+	}
+	return rc;
+}
+
 PPDB_API int ppdb_get(ppdb *db, ppdb_table table, ppdb_slice key, void *buf, size_t cap, size_t *len)
 {
 	struct pp_session *s;
@@ -29,7 +46,9 @@ PPDB_API int ppdb_get(ppdb *db, ppdb_table table, ppdb_slice key, void *buf, siz
 	rc = pp_args_key(&k, table, key);
 	if (!likely(!rc))
 		return pp_detail(rc, "%s", pp_error_text(rc));
-	pp_read_enter(&s->t);
+	rc = enter(db, &s);
+	if (!likely(!rc))
+		return rc;
 	rc = pp_read(&s->t, &k, PP_LATEST, &hit);
 	if (likely(!rc)) {
 		pp_session_note(&s->seen, hit.tag);

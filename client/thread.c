@@ -195,6 +195,24 @@ int pp_session_move(struct pp_session *s)
 	return 0;
 }
 
+int pp_session_renew(struct pp_session *s)
+{
+	uint64_t deadline = pp_now_ns() + PP_RENEW_NS;
+	struct timespec nap = pp_timespec(PP_NS_PER_MS);
+	int rc = pp_session_move(s);
+
+	while (!rc && pp_mapping_void(s->map)) {
+		if (pp_now_ns() >= deadline)
+			return pp_detail(PPDB_DAEMON_GONE, "a restart gave the store another arena, but no ppdbd answers; start it with "
+				"'ppdb start'");
+		pp_link_hurry(s->db);
+		rc = pp_session_move(s);
+		if (!rc && pp_mapping_void(s->map))
+			nanosleep(&nap, NULL);
+	}
+	return rc;
+}
+
 static int new_session(struct ppdb *db, bool own, struct pp_session **out)
 {
 	struct pp_session *s = calloc(1, sizeof(*s));
@@ -205,7 +223,7 @@ static int new_session(struct ppdb *db, bool own, struct pp_session **out)
 	s->db = db;
 	s->born = db->born;
 	s->tick = PP_TICK_CALLS;
-	rc = pp_session_move(s);
+	rc = pp_session_renew(s);
 	if (!rc && own && pthread_setspecific(key, &mine)) {
 		drop_slot(s, true);
 		rc = pp_detail(-ENOMEM, "out of memory");
@@ -274,7 +292,7 @@ int pp_session_slow(struct ppdb *db, struct pp_session **out)
 	else
 		rc = new_session(db, true, &s);
 	if (!rc)
-		rc = pp_session_move(s);
+		rc = pp_session_renew(s);
 	if (rc)
 		return rc;
 	pp_here = (struct pp_here){ db, db->id, s };
@@ -302,7 +320,7 @@ int pp_session_take(struct ppdb *db, struct pp_session **out)
 	rc = s ? 0 : new_session(db, false, &s);
 	if (!rc) {
 		pp_session_tick(s);
-		rc = pp_session_move(s);
+		rc = pp_session_renew(s);
 		if (rc) {
 			pp_session_give(s);
 			return rc;

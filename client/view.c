@@ -26,7 +26,7 @@ int pp_view_state(const struct ppdb_view *v)
 	if (!v->held)
 		return pp_detail(-EINVAL, "the view could not be refreshed: refresh it again or end it");
 	/* [client.view:orphaned] pairs [client.adopt:orphaned]: the next refresh finds the new arena */
-	if (pp_load_acq(&v->s->map->orphaned))
+	if (pp_load_acq(&v->s->map->orphaned) || pp_mapping_void(v->s->map))
 		return pp_detail(PPDB_EVICTED, "the arena was replaced by a restart: refresh the view");
 	if (v->s->t.readonly && pp_mapping_evicted(v->s->map))
 		return pp_detail(PPDB_EVICTED, "%s", pp_error_text(PPDB_EVICTED));
@@ -81,7 +81,7 @@ static int hold_snapshot(struct ppdb_view *v)
 				pp_link_ask_close(v->db);
 			break;
 		}
-		rc = pp_session_move(v->s);
+		rc = pp_session_renew(v->s);
 		if (rc)
 			return rc;
 	}
@@ -163,7 +163,7 @@ PPDB_API int ppdb_view_refresh(ppdb_view *v)
 	}
 	let_go(v);
 	pp_session_tick(v->s);
-	rc = pp_session_move(v->s);
+	rc = pp_session_renew(v->s);
 	if (!rc)
 		rc = hold(v);
 	for (struct ppdb_iter *i = v->iters; i; i = i->next)

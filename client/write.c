@@ -74,22 +74,29 @@ static int set_value(struct write_call *c, ppdb_slice val)
 	return 0;
 }
 
-/* No room. True: try again, another daemon or arena may be there. Otherwise *rc says what is wrong. */
+/* No room, or no arena to write to. True: try again, another daemon or arena may be there. Otherwise *rc says what is wrong. */
 static bool no_room(struct write_call *c, uint64_t limit, int *rc)
 {
 	struct pp_mapping *before = c->s->map;
 	struct timespec nap = pp_timespec(NAP_NS);
 
-	pp_link_poll(c->db, true);
+	if (*rc == -ESTALE)
+		pp_link_hurry(c->db);
+	else
+		pp_link_poll(c->db, true);
 	if (pp_session_move(c->s)) {
 		*rc = -ENOSPC;
 		return false;
 	}
 	if (c->s->map != before)
 		return true;
-	if (*rc == PPDB_DAEMON_GONE && pp_now_ns() < limit) {
+	if ((*rc == PPDB_DAEMON_GONE || *rc == -ESTALE) && pp_now_ns() < limit) {
 		nanosleep(&nap, NULL);
 		return true;
+	}
+	if (*rc == -ESTALE) {
+		*rc = pp_detail(PPDB_DAEMON_GONE, "a restart of ppdbd gives the store another arena, which is not ready yet; try again");
+		return false;
 	}
 	if (*rc == PPDB_OVERLOAD && pp_link_down(c->db, NULL))
 		*rc = PPDB_DAEMON_GONE;
@@ -106,7 +113,7 @@ static int finish(struct write_call *c, ppdb_seq *ticket)
 	for (;;) {
 		c->w.timeout_ns = remaining(c, PP_ROOM_NS);
 		rc = pp_write(&c->s->t, &c->w);
-		if (likely(rc != PPDB_OVERLOAD && rc != PPDB_DAEMON_GONE))
+		if (likely(rc != PPDB_OVERLOAD && rc != PPDB_DAEMON_GONE && rc != -ESTALE))
 			break;
 		if (!limit)
 			limit = c->deadline ? c->deadline : pp_now_ns() + PP_ROOM_NS;

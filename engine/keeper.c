@@ -5,7 +5,9 @@
  * right and newer than the disk: E goes above every tag seen, the rings' entries above the durable epoch are logged again by the
  * next round, slots of the dead daemon are reaped, the leaves are swept once. Clients noticed a pause.
  * Cold: a new region, filled from the newest checkpoint and the log after it (engine/recover.c). Tickets above the recovered cut are lost;
- * the header says which.
+ * the header says which. An old region that is still there is barred first, and void when the new one is ready (engine/succeed.c).
+ * After a clean stop with sizes that the old region does not have: it is opened warm, barred, drained and closed, and then comes a cold start:
+ * writes that clients made since the stop are kept.
  *
  * Dies inside: warm: every step may be repeated. Cold: the half-filled region was never published, the next start makes another.
  */
@@ -15,6 +17,7 @@
 #include "engine/hint.h"
 #include "engine/index.h"
 #include "engine/shards.h"
+#include "engine/succeed.h"
 #include "shm/clock.h"
 #include "shm/fault.h"
 #include "shm/live.h"
@@ -63,7 +66,10 @@ static bool same_store(const struct pp_keeper *k, const struct pp_region *r)
 	return r->header->store_id == k->config.store_id && e->magic == PP_MAGIC;
 }
 
-/* The log position that the region knows to be durable, if it is in the log. */
+/*
+ * The log position that the region knows to be durable, if it is in the log, and the log was not continued from another arena since. A
+ * position of nothing is in every log.
+ */
 static bool position_in_log(struct pp_keeper *k, uint64_t from_epoch, struct pp_wal_recovered *log)
 {
 	struct pp_globals *g = k->region.globals;
@@ -77,9 +83,9 @@ static bool position_in_log(struct pp_keeper *k, uint64_t from_epoch, struct pp_
 	w.expect = &pos;
 	if (pp_wal_recover(&w, from_epoch, NULL, NULL, log))
 		return false;
-	if (!pos.unit)
-		return !log->units && !log->last.unit;
-	return log->expect_found;
+	if (log->next_generation > pp_load_acq(&((struct pp_engine *)k->region.engine)->wal_generation) + 1)
+		return false;
+	return !pos.unit || log->expect_found;
 }
 
 static bool try_warm(struct pp_keeper *k, uint64_t from_epoch, struct pp_wal_recovered *log)
@@ -92,14 +98,15 @@ static bool try_warm(struct pp_keeper *k, uint64_t from_epoch, struct pp_wal_rec
 	close(fd);
 	if (rc)
 		return false;
-	if (same_store(k, &k->region) && position_in_log(k, from_epoch, log))
+	if (same_store(k, &k->region) && !pp_succeed_barred(&k->region) && position_in_log(k, from_epoch, log))
 		return true;
-	/* Clients of the old region must not go on as if it were the store. */
-	if (same_store(k, &k->region)) {
-		pp_store_seq(&k->region.globals->failed, (uint32_t)-ESTALE);
-		pp_wake_all(&k->region);
+	if (same_store(k, &k->region)) { /* its clients must not go on as if it were the store */
+		pp_succeed_bar(&k->region);
+		k->old = k->region;
+		k->region = (struct pp_region){.fd = -1};
+	} else {
+		pp_region_unmap(&k->region);
 	}
-	pp_region_unmap(&k->region);
 	return false;
 }
 
@@ -114,7 +121,7 @@ static uint64_t above_all_tags(struct pp_keeper *k, const struct pp_wal_recovere
 	for (unsigned i = 0; i < high; i++) {
 		uint64_t tail = pp_tail_epoch(pp_load_acq(&k->region.slots[i].tail));
 
-		if (tail != PP_TAIL_FREE && tail >= e)
+		if (tail < PP_TAIL_BARRED && tail >= e)
 			e = tail + 1;
 	}
 	return e;
@@ -270,6 +277,7 @@ static int start_log(struct pp_keeper *k, const struct pp_wal_recovered *log)
 	struct pp_wal_config w;
 	int rc = wal_config(k, &w);
 
+	pp_store_seq(&((struct pp_engine *)k->region.engine)->wal_generation, log->next_generation);
 	if (!rc)
 		rc = pp_wal_open(&w, log, &k->wal);
 	if (!rc)
@@ -295,6 +303,7 @@ static int open_store(struct pp_keeper *k, struct pp_ckpt_reader *ckpt)
 	int rc;
 
 	k->warm = try_warm(k, from, &log);
+	k->was_stopped = k->warm && pp_load_acq(&k->region.header->daemon_state) == PP_DAEMON_STOPPED;
 	if (!k->warm) {
 		rc = create(k);
 		if (rc)
@@ -321,10 +330,14 @@ static int open_store(struct pp_keeper *k, struct pp_ckpt_reader *ckpt)
 		return rc;
 	pp_store_rel(&((struct pp_engine *)k->region.engine)->checkpoint_epoch, from);
 	PP_FAULT_POINT("keeper.filled");
+	if (k->old.base)
+		pp_succeed_void(&k->old);
 	if (!k->warm)
-		pp_region_publish(&k->region);
+		rc = pp_region_publish(&k->region);
+	if (k->old.base)
+		pp_region_unmap(&k->old);
 	pp_store_rel(&k->region.header->daemon_state, PP_DAEMON_RUNNING);
-	return 0;
+	return rc;
 }
 
 static void free_all(struct pp_keeper *k)
@@ -341,7 +354,40 @@ static void free_all(struct pp_keeper *k)
 	pp_safe_clear(&k->stepper.safe);
 	pp_safe_clear(&k->ckpt.safe);
 	pp_region_unmap(&k->region);
+	if (k->old.base)
+		pp_region_unmap(&k->old);
 	free(k);
+}
+
+static void say(const struct pp_keeper *k, const char *has, bool anew)
+{
+	char text[256];
+
+	if (!k->config.say)
+		return;
+	if (anew)
+		snprintf(text, sizeof(text), "the arena has %s: it is made anew, from the checkpoint and the log", has);
+	else
+		snprintf(text, sizeof(text), "the arena has %s: it was not stopped cleanly and is adopted as it is; 'ppdb stop' and another "
+			 "start make it anew", has);
+	k->config.say(k->config.ctx, text);
+}
+
+/* The configuration wants what this region cannot become. True: it is closed and gives way to another. */
+static bool outgrown(struct pp_keeper *k, int *rc)
+{
+	char has[128];
+
+	if (!k->warm || !pp_succeed_differs(&k->region, &k->config.region, has, sizeof(has)))
+		return false;
+	say(k, has, k->was_stopped);
+	if (!k->was_stopped)
+		return false;
+	pp_succeed_bar(&k->region);
+	if (!pp_succeed_in_use(&k->region))
+		unlink(k->config.region.path); /* its memory may be what the next one needs */
+	*rc = pp_keeper_close(k, false);
+	return true;
 }
 
 int pp_keeper_open(const struct pp_keeper_config *config, struct pp_keeper **out)
@@ -352,7 +398,7 @@ int pp_keeper_open(const struct pp_keeper_config *config, struct pp_keeper **out
 
 	if (!k)
 		return -ENOMEM;
-	k->region.fd = -1;
+	k->region.fd = k->old.fd = -1;
 	k->config = *config;
 	k->config.disk = config->disk ? config->disk : &pp_disk_real;
 	k->config.region.layout_hash = pp_layout_hash_engine();
@@ -371,6 +417,8 @@ int pp_keeper_open(const struct pp_keeper_config *config, struct pp_keeper **out
 		rc = open_store(k, ckpt);
 	if (ckpt)
 		pp_ckpt_close(ckpt);
+	if (!rc && outgrown(k, &rc))
+		return rc ? rc : pp_keeper_open(config, out);
 	if (!rc) {
 		*out = k;
 		return 0;

@@ -25,12 +25,13 @@ struct pp_keeper_config {
 	unsigned checkpoint_streams;       /* 0 = number of cores, at most 8 */
 	struct pp_disk *disk;              /* of log and checkpoint; NULL = the machine's own (disk.h) */
 	void (*progress)(void *ctx, const char *what, uint64_t done, uint64_t total);
+	void (*say)(void *ctx, const char *sentence); /* what the user should know of the start; NULL = nobody listens */
 	void *ctx;
 };
 
 /*
  * Opens the store: adopts the live region when it belongs to this boot, layout and store and its last durable unit is in the log
- * (warm), else creates a region and recovers checkpoint + log into it (cold). PPDB_CORRUPT: acknowledged data is damaged; the detail
+ * (warm), else creates a region and recovers checkpoint + log into it (cold); also when a cleanly stopped region has other sizes. PPDB_CORRUPT: acknowledged data is damaged; the detail
  * names file and offset. On return clients may attach.
  */
 int pp_keeper_open(const struct pp_keeper_config *, struct pp_keeper **out);

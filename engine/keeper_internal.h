@@ -47,7 +47,8 @@ struct pp_round {
 struct pp_keeper {
 	struct pp_keeper_config config;
 	struct pp_region region;
-	bool warm;
+	struct pp_region old;              /* a barred one until its successor is published; base NULL = none */
+	bool warm, was_stopped;            /* adopted; and its daemon had ended cleanly */
 	uint32_t proc;                     /* the daemon's own record */
 	char wal_dir[512], ckpt_dir[512];
 

@@ -38,6 +38,11 @@ static uint16_t used_entries(struct pp_slot *s)
 	return (uint16_t)(pp_tail_index(pp_load_acq(&s->tail)) - (uint16_t)pp_load_acq(&s->head));
 }
 
+int pp_arena_barred(void)
+{
+	return pp_detail(-ESTALE, "a restart of ppdbd gives the store another arena; the write was not done");
+}
+
 static bool has_room(struct pp_thread *t, uint64_t bytes, unsigned spare)
 {
 	const struct pp_engine *e = t->region->engine;
@@ -73,6 +78,8 @@ static int wait_room(struct pp_thread *t, uint64_t bytes, uint64_t timeout_ns)
 		durable = pp_load_acq(&g->durable_epoch);
 		if (has_room(t, bytes, SPARE))
 			return 0;
+		if (pp_load_acq(&g->barred))
+			return pp_arena_barred();
 		if (pp_load_acq(&g->failed))
 			return pp_detail((int)pp_load_acq(&g->failed),
 					 "the log could not be written; the store is read-only until ppdbd is restarted");
@@ -121,6 +128,8 @@ uint64_t pp_ring_publish(struct pp_thread *t, pp_ref version)
 	do {
 		struct pp_ring_entry *e = &ring[pp_tail_index(tail) & mask];
 
+		if (__builtin_expect(pp_tail_epoch(tail) == PP_TAIL_BARRED, 0))
+			return 0; /* [ring.publish:barred] pairs [succeed.bar:tail]: it was barred for good */
 		epoch = pp_load_acq(&t->region->globals->open_epoch);
 		tag = epoch > pp_tail_epoch(tail) ? epoch : pp_tail_epoch(tail);
 		pp_store_rlx(&e->ref, version); /* counted by the CAS below */

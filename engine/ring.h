@@ -15,9 +15,13 @@ int pp_ring_reserve(struct pp_thread *, uint64_t bytes, uint64_t timeout_ns);
 
 /*
  * Publishes `version` (installed, PENDING) in the own ring and commits it: its state becomes COMMITTED by this entry unless someone was
- * faster or the reaper aborted it. Returns the epoch tag of the state that stands then (0: aborted). Rings the daemon if asleep.
+ * faster or the reaper aborted it. Returns the epoch tag of the state that stands then (0: aborted, or the region is barred and nothing
+ * was done). Rings the daemon if asleep.
  */
 uint64_t pp_ring_publish(struct pp_thread *, pp_ref version);
+
+/* Why nothing was published, if the region is barred (engine/succeed.h): -ESTALE with its sentence. */
+int pp_arena_barred(void);
 
 /* Log bytes charged for a version. */
 uint64_t pp_record_bytes(struct pp_thread *, pp_ref version);

@@ -56,7 +56,8 @@ struct pp_write {
 	int64_t result;                    /* PP_W_ADD */
 };
 
-/* 0, or PPDB_NOTFOUND, EXISTS, CONFLICT, TYPE, FULL, OVERLOAD, KEYSIZE, VALSIZE, READONLY, -ENOSPC (no log space), or the log's error.
+/* 0, or PPDB_NOTFOUND, EXISTS, CONFLICT, TYPE, FULL, OVERLOAD, KEYSIZE, VALSIZE, READONLY, -ENOSPC (no log space), -ESTALE (another arena takes
+ * the place of this one), or the log's error.
  * A write that fails never happens later. Crash: SIGKILL inside leaves it done or not done; the reaper frees what it held. */
 int pp_write(struct pp_thread *, struct pp_write *);
 

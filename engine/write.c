@@ -159,6 +159,8 @@ static int finish(struct attempt *a, pp_ref cell, pp_ref version)
 	a->w->version = seq;
 	op_end(t);
 	pp_notes_clear(t);
+	if (!a->w->tag && pp_load_acq(&t->region->globals->barred))
+		return pp_arena_barred();
 	if (!a->w->tag)
 		return pp_detail(PPDB_EVICTED, "this process was taken for dead and its write was undone; attach again");
 	if (seq > 1) {
@@ -195,7 +197,8 @@ static int decided_head(struct pp_thread *t, struct pp_cell *cell, uint64_t *hea
 			continue;
 		}
 		if (pp_state_status(pp_version_help(t, *head)) == PP_PENDING)
-			return pp_detail(PPDB_OVERLOAD, "the log ring is full: writes come faster than the disk takes them");
+			return pp_load_acq(&t->region->globals->barred) ? pp_arena_barred() :
+				pp_detail(PPDB_OVERLOAD, "the log ring is full: writes come faster than the disk takes them");
 		pp_backoff_wait(&backoff, t);
 	}
 }

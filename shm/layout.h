@@ -72,6 +72,7 @@ enum pp_block_state { PP_BLOCK_FREE = 0, PP_BLOCK_PRIVATE = 1, PP_BLOCK_LIVE = 2
 
 #define PP_ERA_BITS 40
 #define PP_ERA_MASK ((UINT64_C(1) << PP_ERA_BITS) - 1)
+#define PP_ERA_VOID PP_ERA_MASK
 #define PP_GEN_BITS 20
 #define PP_KIND_SHIFT (PP_ERA_BITS + PP_GEN_BITS)
 #define PP_GEN_MASK ((UINT64_C(1) << PP_GEN_BITS) - 1)
@@ -124,7 +125,7 @@ struct pp_globals {
 	PP_LINE pp_a64 durable_epoch;    /* on disk; daemon, after `durable_record` (release) */
 	pp_a32 durable_futex;            /* low 32 bits of durable_epoch, what waiters sleep on; same line */
 	pp_a32 failed;                   /* -errno of the log, 0 = fine; the log accepts nothing any more */
-	PP_LINE pp_a64 era;              /* reclamation clock; daemon bumps once a round */
+	PP_LINE pp_a64 era;              /* reclamation clock; daemon bumps once a round; PP_ERA_VOID: another arena took this one's place */
 	PP_LINE pp_a32 doorbell;         /* daemon's futex: 1 = asleep (wait.pml); whoever swaps it to 0 wakes */
 	pp_a32 snapshot_request;         /* clients ask for a close soon (FRESH snapshots) */
 	PP_LINE pp_a64 committed_segments; /* segments backed by memory; grows by CAS after fallocate */
@@ -137,7 +138,8 @@ struct pp_globals {
 	PP_LINE pp_a64 full_reserve;     /* segments below this many free pages are for deletes and the keeper only */
 	pp_a64 free_pages;               /* soft count of unassigned pages in committed segments */
 	pp_a64 huge_segments;            /* 2 MiB pieces of the file, tables included, that are huge pages; stat, who commits adds */
-	PP_LINE pp_a64 reserved[8];
+	PP_LINE pp_a64 barred;           /* 1: no daemon adopts it any more, all rings are PP_TAIL_BARRED; daemon, once */
+	pp_a64 reserved[7];
 };
 
 /* ---- announced sets --------------------------------------------------------------------------------------------- */
@@ -258,6 +260,7 @@ struct pp_stats {
 };
 
 #define PP_TAIL_FREE ((UINT64_C(1) << 48) - 1)
+#define PP_TAIL_BARRED (PP_TAIL_FREE - 1) /* nothing is published any more: the arena gives way to another (engine/succeed.c) */
 #define PP_TAIL(epoch, index) ((uint64_t)(epoch) << 16 | (uint16_t)(index))
 #define pp_tail_epoch(t) ((t) >> 16)
 #define pp_tail_index(t) ((uint16_t)(t))

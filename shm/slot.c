@@ -179,7 +179,7 @@ void pp_slot_free(struct pp_region *r, unsigned slot, struct pp_stats *sum)
 	pp_store_rlx(&s->tid, 0);            /* the daemon owns the slot now */
 	pp_store_rlx(&s->claimed_ns, 0);
 	pp_store_rlx(&s->credit_want, 0);
-	while (pp_tail_epoch(tail) != PP_TAIL_FREE &&
+	while (pp_tail_epoch(tail) < PP_TAIL_BARRED &&
 	       !pp_cas_seq(&s->tail, &tail, PP_TAIL(PP_TAIL_FREE, pp_tail_index(tail))))
 		;
 	/* [slot.free:owner] pairs [slot.claim:owner]: tail closed for good, notes and interval cleared */

@@ -136,6 +136,12 @@ static void progress(void *ctx, const char *what, uint64_t done, uint64_t total)
 	pthread_mutex_unlock(&w->text_lock);
 }
 
+static void say(void *ctx, const char *sentence)
+{
+	(void)ctx;
+	pp_log("%s", sentence);
+}
+
 static void join_helpers(struct pp_work *w)
 {
 	wake_nappers(w);
@@ -165,6 +171,7 @@ static bool open_store(struct pp_work *w)
 	int rc;
 
 	w->config.progress = progress;
+	w->config.say = say;
 	w->config.ctx = w;
 	rc = pp_keeper_open(&w->config, &w->keeper);
 	if (!rc)
