@@ -18,7 +18,8 @@ static uint32_t after_prefix(uint8_t *p, uint32_t size)
 
 static int compare(const void *a, size_t na, const void *b, size_t nb)
 {
-	int c = memcmp(a, b, na < nb ? na : nb);
+	size_t n = na < nb ? na : nb;
+	int c = n ? memcmp(a, b, n) : 0; /* no bound is no address */
 
 	return c ? c : na < nb ? -1 : na > nb;
 }
