@@ -164,11 +164,12 @@ $(B)/ppdb: $(call objects,$(SRC_ppdb)) $(LAYERS) $(O)/files
 	$(call say,LINK)
 	$(Q)$(CC) $(PP_LDFLAGS) $(LDFLAGS) -o $@ $(inputs) $(LDLIBS)
 
+# Whole archives: the tests list all fault points there are, those of the daemon too.
 define suite
 $$(B)/tests/$(1): $$(call objects,$$(wildcard tests/$(1)/*.c) $$(SRC_lib)) $$(LAYERS) $$(O)/files
 	@mkdir -p $$(@D)
 	$$(call say,LINK)
-	$$(Q)$$(CC) $$(PP_LDFLAGS) $$(LDFLAGS) -o $$@ $$(inputs) -lcriterion $$(LDLIBS) -lm
+	$$(Q)$$(CC) $$(PP_LDFLAGS) $$(LDFLAGS) -o $$@ -Wl,--whole-archive $$(inputs) -Wl,--no-whole-archive -lcriterion $$(LDLIBS) -lm
 endef
 $(foreach s,$(SUITES),$(eval $(call suite,$(s))))
 
