@@ -334,8 +334,14 @@ void pp_index_enter(struct pp_thread *t, unsigned list, unsigned level, uint64_t
 		pp_index_find(t, list, level, &k, true, &p);
 		rc = pp_index_link(t, list, level, &p, &k, cell, 0);
 	} while (rc == -EAGAIN);
-	if (rc)
+	if (rc) {
 		pp_alloc_cancel(t, cell);
+		return;
+	}
+	/* The leaf may have been merged before its entry was there to be dropped. */
+	pp_fence_seq(); /* [index.enter:linked] pairs [merge.complete:gone]: GONE is seen here, or the entry is seen there */
+	if (!leaf_live(t, leaf_link))
+		pp_index_drop(t, list, level, &k, leaf_link);
 }
 
 /* Splits e into the leaf at p and a new right neighbour. */

@@ -47,7 +47,8 @@ int pp_index_link(struct pp_thread *, unsigned list, unsigned level, struct pp_p
  * the notes stay, so that its death before that is noticed: the caller clears them. */
 int pp_index_unlink(struct pp_thread *, struct pp_place *);
 
-/* Keeper: merges the right neighbour of place->leaf into it when both are thin. 1 = merged, 0 = not. Completes a merge left behind. */
+/* Keeper: merges the right neighbour of place->leaf into it when both are thin, and then the leaves above that became thin by it. 1 = merged,
+ * 0 = not. Completes a merge left behind. The place is used up. */
 int pp_index_merge(struct pp_thread *, unsigned list, unsigned level, struct pp_place *);
 
 /* Creates the leftmost leaf of level 0 of each list (new region). */

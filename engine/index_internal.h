@@ -20,6 +20,9 @@ void pp_note_unlink(struct pp_thread *, enum pp_note_kind kind, pp_ref ref, uint
 /* Notes both blocks and swaps the leaf's block for `block` (PRIVATE): on true it is LIVE and the old one retired. */
 bool pp_leaf_swap(struct pp_thread *, struct pp_place *, pp_ref block);
 
+/* Takes the index cell for key `low` out of `level` if it names `link`, the leaf that has gone. */
+void pp_index_drop(struct pp_thread *, unsigned list, unsigned level, const struct pp_ikey *low, uint64_t link);
+
 /*
  * A sealed leaf `right` (content `b`) was met. Readers: 0 = it may be trusted (its left neighbour links to it), else the leaf to go on
  * from. Writers: completes the merge and returns the leaf to go on from.

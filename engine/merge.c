@@ -9,6 +9,8 @@
  * A writer that meets SEALED completes 2 and 3. A reader may use C only while L still links to R (then step 2 has not happened when
  * it looked); else it goes on from L. GONE holds no reference, so nobody takes C after it was retired.
  *
+ * Each level merges like this, from below: a leaf that goes takes its entry in the level above with it.
+ *
  * Dies inside: after 1 the next writer or the keeper completes it; after 2 likewise, or the notes tell the
  * reaper to retire both, as they do after 3.
  */
@@ -17,8 +19,14 @@
 #include "engine/shards.h"
 #include "shm/fault.h"
 
-/* Thin: what both hold together leaves room to grow. */
 #define MERGE_MAX (PP_LEAF_MAX * 5 / 8)
+
+/* Thin: what both hold together leaves room to grow. An empty leaf goes whatever its neighbour holds: when keys are deleted in order the
+ * neighbour is always full, and nobody comes back to the empty one. */
+static bool thin(const struct pp_leafblock *left, const struct pp_leafblock *right)
+{
+	return !left->count || !right->count || left->count + right->count <= MERGE_MAX;
+}
 
 static void left_of(struct pp_thread *t, unsigned list, unsigned level, const struct pp_leafblock *b, struct pp_place *left)
 {
@@ -27,8 +35,7 @@ static void left_of(struct pp_thread *t, unsigned list, unsigned level, const st
 	pp_index_find_before(t, list, level, &k, left);
 }
 
-/* Takes the index cell that names `right` out of the level above. */
-static void drop_hint(struct pp_thread *t, unsigned list, unsigned level, const struct pp_ikey *low, pp_ref right)
+void pp_index_drop(struct pp_thread *t, unsigned list, unsigned level, const struct pp_ikey *low, uint64_t link)
 {
 	struct pp_place p;
 	struct pp_cell *c;
@@ -44,7 +51,7 @@ static void drop_hint(struct pp_thread *t, unsigned list, unsigned level, const 
 			return;
 		cell = pp_block_ref(p.block, p.at);
 		c = pp_at(t->region, cell);
-		if (pp_link_ref(pp_load_rlx(&c->head)) != right) /* immutable */
+		if (pp_load_rlx(&c->head) != link) /* immutable */
 			return;
 		gen = pp_gen_of(t->region, cell);
 		pp_note_unlink(t, PP_NOTE_CELL, cell, list | level << 16);
@@ -106,7 +113,8 @@ static bool complete(struct pp_thread *t, unsigned list, unsigned level, pp_ref 
 		pp_retire(t, content_ref, content_gen);
 		pp_retire(t, right, pp_link_gen(right_link));
 		pp_notes_clear(t);
-		drop_hint(t, list, level + 1, &low.key, right);
+		pp_fence_seq(); /* [merge.complete:gone] pairs [index.enter:linked]: the entry is seen here, or GONE is seen there */
+		pp_index_drop(t, list, level + 1, &low.key, right_link);
 		pp_stat_add(&t->slot->count.merges, 1);
 		if (!level)
 			pp_shard_leaf(t, list, low.key.bytes, low.key.size, -1);
@@ -125,7 +133,8 @@ pp_ref pp_merge_meet(struct pp_thread *t, unsigned list, unsigned level, pp_ref 
 	return pp_link_ref(left.block->right) == right ? 0 : left.leaf; /* a writer: no memory, pp_index_link will say so */
 }
 
-int pp_index_merge(struct pp_thread *t, unsigned list, unsigned level, struct pp_place *p)
+/* One merge at one level; *low = where the leaf began that is gone. */
+static bool merge_right(struct pp_thread *t, unsigned list, unsigned level, const struct pp_place *p, struct pp_keybuf *low)
 {
 	struct pp_leafblock *content;
 	struct pp_leaf *r;
@@ -133,22 +142,37 @@ int pp_index_merge(struct pp_thread *t, unsigned list, unsigned level, struct pp
 	pp_ref right = pp_link_ref(p->block->right);
 
 	if (!right || pp_head_state(p->head) != PP_LEAF_OPEN)
-		return 0;
+		return false;
 	r = pp_at(t->region, right);
 	head = pp_protect(t, &r->head);
 	if (pp_head_state(head) == PP_LEAF_GONE)
-		return 0;
+		return false;
 	content = pp_at(t->region, pp_head_ref(head));
 	if (pp_head_state(head) == PP_LEAF_OPEN) {
 		struct pp_leaf *rr = pp_at(t->region, pp_link_ref(content->right));
 
-		if (p->block->count + content->count > MERGE_MAX)
-			return 0;
+		if (!thin(p->block, content))
+			return false;
 		if (content->right && pp_head_state(pp_load_acq(&rr->head)) != PP_LEAF_OPEN)
-			return 0; /* one at a time: that one is completed first */
+			return false; /* one at a time: that one is completed first */
 		if (!pp_cas_acqrel(&r->head, &head, head | PP_LEAF_SEALED))
-			return 0;
+			return false;
 	}
 	PP_FAULT_POINT("merge.sealed");
+	pp_keybuf_copy(low, pp_block_low(content), content->low_size);
 	return complete(t, list, level, right, content);
+}
+
+int pp_index_merge(struct pp_thread *t, unsigned list, unsigned level, struct pp_place *p)
+{
+	struct pp_keybuf low;
+	int merged = 0;
+
+	/* Its entry in the level above went too, so a leaf there may be thin now. */
+	for (; merge_right(t, list, level, p, &low); merged = 1) {
+		if (++level >= pp_load_acq(&pp_engine(t)->list[list].levels))
+			return 1;
+		pp_index_find(t, list, level, &low.key, true, p);
+	}
+	return merged;
 }
