@@ -385,7 +385,7 @@ static void mark_left(struct ppdb *db)
 	struct pp_mapping *m = pp_load_rlx(&db->map); /* owner: nobody else uses the handle */
 	struct pp_proc *p;
 
-	if (!m || m->region.readonly || m->proc >= m->region.header->procs)
+	if (!m || m->region.readonly || m->proc >= m->region.fixed.procs)
 		return;
 	p = &m->region.procs[m->proc];
 	if (pp_load_acq(&p->state) == m->generation)

@@ -61,8 +61,8 @@ void pp_shards_format(struct pp_region *r)
 	struct pp_engine *e = r->engine;
 	unsigned node[PP_MAX_NODES], nodes = 0;
 
-	for (unsigned n = 0; n < r->header->nodes && n < PP_MAX_NODES; n++)
-		if (r->header->nodes == 1 || pp_numa_has_memory(n))
+	for (unsigned n = 0; n < r->fixed.nodes && n < PP_MAX_NODES; n++)
+		if (r->fixed.nodes == 1 || pp_numa_has_memory(n))
 			node[nodes++] = n;
 	for (unsigned i = 0; i < e->shards; i++) {
 		pp_store_rlx(&e->shard[i].node, nth_node(node, nodes, i, e->shards)); /* nobody else is here yet */

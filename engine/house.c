@@ -41,7 +41,7 @@ static unsigned extras(struct pp_keeper *k, struct pp_extra_slots *out)
 {
 	unsigned n = 0;
 
-	for (unsigned p = 0; p < k->region.header->procs && n < PP_EXTRA_MAX; p++) {
+	for (unsigned p = 0; p < k->region.fixed.procs && n < PP_EXTRA_MAX; p++) {
 		/* [keeper.readers:pinned] pairs [keeper.control:pinned]: before extra_set */
 		if (pp_load_acq(&k->pinned[p]))
 			out[n++] = (struct pp_extra_slots){.pin_all = true, .clamp_low = pp_load_acq(&k->region.procs[p].attach_era)};
@@ -247,7 +247,7 @@ static bool hints_step(struct pp_keeper *k)
 /* Log bytes that writers wait for, at most WANTED_MAX. */
 static uint64_t wanted(struct pp_keeper *k)
 {
-	unsigned high = (unsigned)pp_load_acq(&k->region.globals->slots_high);
+	unsigned high = pp_slots_high(&k->region);
 	uint64_t bytes = 0;
 
 	for (unsigned i = 0; i < high; i++) {

@@ -63,7 +63,7 @@ static bool same_store(const struct pp_keeper *k, const struct pp_region *r)
 {
 	const struct pp_engine *e = r->engine;
 
-	return r->header->store_id == k->config.store_id && e->magic == PP_MAGIC;
+	return r->fixed.store_id == k->config.store_id && e->magic == PP_MAGIC;
 }
 
 /*
@@ -114,7 +114,7 @@ static uint64_t above_all_tags(struct pp_keeper *k, const struct pp_wal_recovere
 {
 	struct pp_globals *g = k->region.globals;
 	uint64_t e = pp_load_acq(&g->open_epoch);
-	unsigned high = (unsigned)pp_load_acq(&g->slots_high);
+	unsigned high = pp_slots_high(&k->region);
 
 	if (log->max_epoch_seen >= e)
 		e = log->max_epoch_seen + 1;
@@ -232,7 +232,7 @@ static int own_slots(struct pp_keeper *k)
 
 static int side_tables(struct pp_keeper *k)
 {
-	uint32_t procs = k->region.header->procs;
+	uint32_t procs = k->region.fixed.procs;
 
 	k->gone = calloc(procs, sizeof(*k->gone));
 	k->extra = calloc(procs, sizeof(*k->extra));
@@ -251,7 +251,7 @@ static int side_tables(struct pp_keeper *k)
  */
 static void pin_readers(struct pp_keeper *k)
 {
-	for (uint32_t p = 0; p < k->region.header->procs; p++) {
+	for (uint32_t p = 0; p < k->region.fixed.procs; p++) {
 		struct pp_proc *proc = &k->region.procs[p];
 
 		if (pp_load_acq(&proc->state) && pp_load_acq(&proc->flags) & PP_PROC_READONLY)
@@ -262,7 +262,7 @@ static void pin_readers(struct pp_keeper *k)
 /* The slots of the daemon before us: reaped before anything else works on the region. */
 static void bury_predecessor(struct pp_keeper *k)
 {
-	for (uint32_t p = 0; p < k->region.header->procs; p++) {
+	for (uint32_t p = 0; p < k->region.fixed.procs; p++) {
 		struct pp_proc *proc = &k->region.procs[p];
 
 		if (p != k->proc && pp_load_acq(&proc->state) && pp_load_acq(&proc->flags) & PP_PROC_DAEMON)
@@ -444,7 +444,7 @@ bool pp_keeper_was_warm(const struct pp_keeper *k)
 int pp_keeper_proc_add(struct pp_keeper *k, uint32_t pid, uint32_t uid, uint64_t start, uint32_t flags, const char *name,
 		       uint32_t *proc)
 {
-	for (uint32_t p = 1; p < k->region.header->procs; p++) {
+	for (uint32_t p = 1; p < k->region.fixed.procs; p++) {
 		struct pp_proc *r = &k->region.procs[p];
 
 		if (pp_load_acq(&r->state))
@@ -461,25 +461,25 @@ int pp_keeper_proc_add(struct pp_keeper *k, uint32_t pid, uint32_t uid, uint64_t
 		return 0;
 	}
 	return pp_detail(-ENOSPC, "%u processes are attached, no more are allowed; restart ppdbd with more --clients",
-			 k->region.header->procs - 1);
+			 k->region.fixed.procs - 1);
 }
 
 void pp_keeper_proc_gone(struct pp_keeper *k, uint32_t proc)
 {
-	if (proc < k->region.header->procs)
+	if (proc < k->region.fixed.procs)
 		pp_store_rel(&k->gone[proc], 1);
 }
 
 void pp_keeper_procs(struct pp_keeper *k, void (*fn)(void *ctx, uint32_t proc, const struct pp_proc *), void *ctx)
 {
-	for (uint32_t p = 0; p < k->region.header->procs; p++)
+	for (uint32_t p = 0; p < k->region.fixed.procs; p++)
 		if (p != k->proc && pp_load_acq(&k->region.procs[p].state) && !pp_load_acq(&k->gone[p]))
 			fn(ctx, p, &k->region.procs[p]);
 }
 
 int pp_keeper_control_add(struct pp_keeper *k, uint32_t proc, struct pp_slot *slots, unsigned count)
 {
-	if (proc >= k->region.header->procs)
+	if (proc >= k->region.fixed.procs)
 		return -EINVAL;
 	k->extra[proc].slots = slots;
 	k->extra[proc].count = count;

@@ -143,7 +143,7 @@ static void free_slot(struct pp_keeper *k, unsigned i)
 
 static bool proc_has_slots(struct pp_keeper *k, uint32_t proc)
 {
-	unsigned high = (unsigned)pp_load_acq(&k->region.globals->slots_high);
+	unsigned high = pp_slots_high(&k->region);
 
 	for (unsigned i = 0; i < high; i++) {
 		uint64_t owner = pp_load_acq(&k->region.slots[i].owner);
@@ -165,7 +165,7 @@ static void free_proc(struct pp_keeper *k, uint32_t proc)
 
 bool pp_reap_step(struct pp_keeper *k)
 {
-	unsigned high = (unsigned)pp_load_acq(&k->region.globals->slots_high);
+	unsigned high = pp_slots_high(&k->region);
 	bool waiting = false;
 
 	for (unsigned i = 0; i < high; i++) {
@@ -180,7 +180,7 @@ bool pp_reap_step(struct pp_keeper *k)
 				waiting = true;
 		}
 	}
-	for (unsigned p = 0; p < k->region.header->procs; p++)
+	for (unsigned p = 0; p < k->region.fixed.procs; p++)
 		if (pp_load_acq(&k->gone[p])) {
 			if (proc_has_slots(k, p))
 				waiting = true;

@@ -97,7 +97,7 @@ static bool scarce(const struct recovery *r)
 {
 	const struct pp_region *region = &r->k->region;
 	uint64_t grown = pp_load_acq(&region->globals->committed_segments);
-	int64_t left = (int64_t)(region->header->max_segments - grown) * PP_PAGES_PER_SEGMENT;
+	int64_t left = (int64_t)(region->fixed.max_segments - grown) * PP_PAGES_PER_SEGMENT;
 
 	return left + (int64_t)pp_load_rlx(&region->globals->free_pages) < SCARCE_PAGES; /* stat: soft, may be below 0 */
 }

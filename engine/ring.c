@@ -49,7 +49,7 @@ static bool has_room(struct pp_thread *t, uint64_t bytes, unsigned spare)
 	struct pp_slot *s = t->slot;
 	uint64_t reserve = t->reserve ? pp_load_rlx(&e->wal_reserve) : 0; /* hint: the log itself refuses what does not fit */
 
-	return used_entries(s) + spare < t->region->header->ring_entries &&
+	return used_entries(s) + spare < t->region->fixed.ring_entries &&
 	       pp_load_rlx(&s->credit_used) + bytes <= pp_load_acq(&s->credit_granted) + reserve;
 }
 
@@ -121,7 +121,7 @@ uint64_t pp_ring_publish(struct pp_thread *t, pp_ref version)
 {
 	struct pp_slot *s = t->slot;
 	struct pp_ring_entry *ring = pp_ring(t->region, t->index);
-	uint32_t mask = t->region->header->ring_entries - 1;
+	uint32_t mask = t->region->fixed.ring_entries - 1;
 	uint64_t tail = pp_load_acq(&s->tail), epoch, tag;
 
 	pp_stat_add(&s->credit_used, pp_record_bytes(t, version));

@@ -43,7 +43,7 @@ static struct pp_slot *slot_of(struct pp_keeper *k, unsigned i)
 
 static unsigned slots_high(struct pp_keeper *k)
 {
-	return (unsigned)pp_load_acq(&k->region.globals->slots_high);
+	return pp_slots_high(&k->region);
 }
 
 /* ---- closing ---------------------------------------------------------------------------------------------------- */
@@ -154,7 +154,7 @@ static void prefetch_entry(struct pp_keeper *k, const struct pp_ring_entry *e)
 static int settle_ring(struct pp_keeper *k, unsigned slot, uint64_t epoch)
 {
 	struct pp_ring_entry *ring = pp_ring(&k->region, slot);
-	uint32_t mask = k->region.header->ring_entries - 1;
+	uint32_t mask = k->region.fixed.ring_entries - 1;
 	uint64_t tail = pp_load_acq(&slot_of(k, slot)->tail);
 	uint64_t durable = pp_load_rlx(&k->region.globals->durable_epoch); /* owner */
 	uint16_t end = pp_tail_index(tail), i = k->consumed[slot];
@@ -472,7 +472,7 @@ void pp_keeper_sleep(struct pp_keeper *k, uint64_t timeout_ns)
 
 int pp_settle_start(struct pp_keeper *k, uint64_t durable_epoch)
 {
-	struct pp_header *h = k->region.header;
+	const struct pp_header *h = &k->region.fixed;
 	unsigned slots = h->slots;
 
 	k->consumed = calloc(slots, sizeof(*k->consumed));

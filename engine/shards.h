@@ -23,7 +23,7 @@ static inline struct pp_shard *pp_shard_in(const struct pp_thread *t, unsigned l
 /* What is allocated from now on lies on the home node of the key's shard; returns what to give to pp_thread_prefer afterwards. */
 static inline unsigned pp_shard_prefer(struct pp_thread *t, unsigned list, const struct pp_ikey *k)
 {
-	if (__builtin_expect(t->region->header->nodes < 2, 1))
+	if (__builtin_expect(t->region->fixed.nodes < 2, 1))
 		return t->node;
 	return pp_thread_prefer(t, pp_load_rlx(&pp_shard_in(t, list, k)->node)); /* immutable */
 }

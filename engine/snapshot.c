@@ -84,8 +84,8 @@ void pp_snapshot_collect(struct pp_keeper *k, uint64_t *floor, uint64_t *held, u
 	pp_fence_seq(); /* [snapshot.collect:fence] pairs [snapshot.hold:fence]: P is announced before S is read */
 	pp_barrier_global();
 	*count = 0;
-	collect_slots(k->region.slots, (unsigned)pp_load_acq(&g->slots_high), p, held, count);
-	for (unsigned i = 0; i < k->region.header->procs; i++) {
+	collect_slots(k->region.slots, pp_slots_high(&k->region), p, held, count);
+	for (unsigned i = 0; i < k->region.fixed.procs; i++) {
 		/* [keeper.readers:pinned] pairs [keeper.control:pinned]: before extra_set */
 		if (pp_load_acq(&k->pinned[i])) {
 			*count = 0;

@@ -40,7 +40,7 @@ void pp_stat_readers(struct pp_keeper *k)
 		return;
 	k->readers_ns = now;
 	memset(&sum, 0, sizeof(sum));
-	for (uint32_t p = 0; p < k->region.header->procs; p++)
+	for (uint32_t p = 0; p < k->region.fixed.procs; p++)
 		if (pp_load_acq(&k->extra_set[p]))
 			fold_all(&sum, &k->extra[p]);
 	publish(&e->readers, &sum);

@@ -28,7 +28,7 @@
 void pp_succeed_bar(struct pp_region *r)
 {
 	pp_store_seq(&r->globals->barred, 1);
-	for (uint32_t i = 0; i < r->header->slots; i++) {
+	for (uint32_t i = 0; i < r->fixed.slots; i++) {
 		uint64_t tail = pp_load_acq(&r->slots[i].tail);
 
 		/* [succeed.bar:tail] pairs [ring.publish:barred]: `barred` is set before */
@@ -49,7 +49,7 @@ void pp_succeed_void(struct pp_region *r)
 
 bool pp_succeed_in_use(const struct pp_region *r)
 {
-	for (uint32_t p = 0; p < r->header->procs; p++) {
+	for (uint32_t p = 0; p < r->fixed.procs; p++) {
 		const struct pp_proc *proc = &r->procs[p];
 		uint64_t state = pp_load_acq(&proc->state);
 
@@ -62,7 +62,7 @@ bool pp_succeed_in_use(const struct pp_region *r)
 
 bool pp_succeed_differs(const struct pp_region *r, const struct pp_region_config *c, char *text, size_t cap)
 {
-	const struct pp_header *h = r->header;
+	const struct pp_header *h = &r->fixed;
 	const struct { const char *option; uint64_t has, wants; } of[] = {
 		{"--memory", h->memory_max, c->memory_bytes & ~(PP_SEGMENT_BYTES - 1)},
 		{"--slots", h->slots, c->slots}, {"--clients", h->procs, c->procs}, {"--ring", h->ring_entries, c->ring_entries},

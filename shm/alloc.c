@@ -207,7 +207,7 @@ static uint64_t find_near(struct pp_thread *t, unsigned klass, bool *reserved)
 static uint64_t find_page(struct pp_thread *t, unsigned klass, bool *reserved)
 {
 	struct pp_hand *h = pp_hand_of(t, klass);
-	uint64_t page = t->region->header->nodes > 1 ? find_near(t, klass, reserved) : 0;
+	uint64_t page = t->region->fixed.nodes > 1 ? find_near(t, klass, reserved) : 0;
 
 	if (page)
 		return page;
@@ -423,7 +423,7 @@ bool pp_alloc_ahead(struct pp_thread *t, uint64_t pages)
 	if ((int64_t)pp_load_rlx(&t->region->globals->free_pages) >= (int64_t)want || pp_page_recount(t->region) >= want) /* hint */
 		return false;
 	/* for each node in turn */
-	return !pp_region_grow(t->region, (unsigned)(pp_load_acq(&t->region->globals->committed_segments) % t->region->header->nodes));
+	return !pp_region_grow(t->region, (unsigned)(pp_load_acq(&t->region->globals->committed_segments) % t->region->fixed.nodes));
 }
 
 static void release_hand(struct pp_thread *t, unsigned place, unsigned klass)

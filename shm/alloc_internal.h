@@ -50,7 +50,11 @@ static inline pp_ref pp_payload_of(const struct pp_region *r, const struct pp_bl
 static inline uint64_t pp_pages_committed(const struct pp_region *r)
 {
 	/* acquire: table and memory of the segments below it, as pp_region_grow left them before its CAS */
-	return pp_load_acq(&r->globals->committed_segments) * PP_PAGES_PER_SEGMENT;
+	uint64_t segments = pp_load_acq(&r->globals->committed_segments);
+
+	if (__builtin_expect(r->segments_at + segments * PP_SEGMENT_BYTES != pp_load_rlx(&r->known_end), 0)) /* hint */
+		segments = (pp_region_known_end(r) - r->segments_at) / PP_SEGMENT_BYTES;
+	return segments * PP_PAGES_PER_SEGMENT;
 }
 
 /* The header word with another state: kind, generation and birth stay. */
@@ -80,7 +84,7 @@ void pp_row_set(struct pp_region *r, unsigned row, uint64_t page);
 void pp_row_clear(struct pp_region *r, unsigned row, uint64_t page);
 static inline pp_a32 *pp_row(const struct pp_region *r, unsigned row)
 {
-	return r->partial + (uint64_t)row * r->header->max_segments;
+	return r->partial + (uint64_t)row * r->fixed.max_segments;
 }
 
 /* Puts a page that nobody owns on the lists that it belongs on. Anybody, at any time, idempotent. */

@@ -20,7 +20,7 @@ struct pp_backoff {
 
 static inline void pp_backoff_init(struct pp_backoff *b, const struct pp_thread *t)
 {
-	uint64_t max = t->region->header->backoff_max;
+	uint64_t max = t->region->fixed.backoff_max;
 
 	b->max = max ? max : PP_BACKOFF_DEFAULT;
 	b->limit = b->max < PP_BACKOFF_FIRST ? b->max : PP_BACKOFF_FIRST;

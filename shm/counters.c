@@ -65,7 +65,7 @@ static uint64_t used_slots(const struct pp_region *r)
 {
 	uint64_t high = pp_load_acq(&r->globals->slots_high);
 
-	return high < r->header->slots ? high : r->header->slots;
+	return high < r->fixed.slots ? high : r->fixed.slots;
 }
 
 void pp_totals_region(const struct pp_region *r, const struct pp_counters *folded, struct pp_totals *out)

@@ -176,7 +176,7 @@ static bool make_room(struct pp_thread *t, uint64_t pages)
 
 int pp_large_alloc(struct pp_thread *t, uint64_t bytes, unsigned kind, pp_ref *ref)
 {
-	uint64_t most = (uint64_t)t->region->header->max_segments * PP_PAGES_PER_SEGMENT, pages = most + 1, first;
+	uint64_t most = (uint64_t)t->region->fixed.max_segments * PP_PAGES_PER_SEGMENT, pages = most + 1, first;
 
 	if (bytes < most * PP_PAGE_BYTES)
 		pages = (bytes + sizeof(struct pp_block) + PP_PAGE_BYTES - 1) / PP_PAGE_BYTES;
@@ -192,7 +192,7 @@ int pp_large_alloc(struct pp_thread *t, uint64_t bytes, unsigned kind, pp_ref *r
 	}
 	if (pages > most)
 		return pp_detail(PPDB_FULL, "%llu bytes in a piece never fit into an arena of %llu MiB; restart ppdbd with more --memory",
-				 (unsigned long long)bytes, (unsigned long long)(t->region->header->memory_max >> 20));
+				 (unsigned long long)bytes, (unsigned long long)(t->region->fixed.memory_max >> 20));
 	return pp_region_full(t->region);
 }
 

@@ -151,7 +151,7 @@ uint64_t pp_page_recount(struct pp_region *r)
 uint64_t pp_page_reserve(const struct pp_region *r)
 {
 	uint64_t set = pp_load_rlx(&r->globals->full_reserve); /* hint */
-	uint64_t part = (uint64_t)r->header->max_segments * PP_PAGES_PER_SEGMENT / 16;
+	uint64_t part = (uint64_t)r->fixed.max_segments * PP_PAGES_PER_SEGMENT / 16;
 
 	if (set)
 		return set;
@@ -281,7 +281,7 @@ static bool pointless(struct pp_thread *t, uint64_t page)
 
 static bool far_away(struct pp_thread *t, uint64_t segment)
 {
-	return t->region->header->nodes > 1 &&
+	return t->region->fixed.nodes > 1 &&
 	       pp_load_rlx(&t->region->pages[segment * PP_PAGES_PER_SEGMENT].node) != t->node; /* hint */
 }
 
@@ -309,7 +309,7 @@ uint64_t pp_page_take_partial(struct pp_thread *t, unsigned klass)
 {
 	struct pp_hand *h = pp_hand_of(t, klass);
 	uint64_t segments = pp_pages_committed(t->region) / PP_PAGES_PER_SEGMENT, found;
-	unsigned looks = 32, passes = t->region->header->nodes > 1 ? 2 : 1;
+	unsigned looks = 32, passes = t->region->fixed.nodes > 1 ? 2 : 1;
 
 	if (h->dry == t->safe.version + 1 || !segments)
 		return 0;
@@ -363,7 +363,7 @@ static uint64_t free_in(struct pp_thread *t, unsigned klass, uint64_t segment)
 uint64_t pp_page_take_free(struct pp_thread *t, unsigned klass, bool reserve, bool *reserved)
 {
 	uint64_t segments = pp_pages_committed(t->region) / PP_PAGES_PER_SEGMENT, found;
-	unsigned passes = t->region->header->nodes > 1 ? 2 : 1;
+	unsigned passes = t->region->fixed.nodes > 1 ? 2 : 1;
 
 	*reserved = false;
 	if (!pp_page_room(t->region, 1, pp_page_reserve(t->region))) {

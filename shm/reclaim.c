@@ -122,8 +122,8 @@ int pp_reclaim_scan(struct pp_region *r, const struct pp_extra_slots *extra, uns
 	pp_barrier_global();
 	/* [reclaim.scan:high] pairs [slot.claim:high]: after the barrier, so no slot with an older interval lies above it */
 	high = pp_load_seq(&r->globals->slots_high);
-	if (high > r->header->slots)
-		high = r->header->slots;
+	if (high > r->fixed.slots)
+		high = r->fixed.slots;
 	for (uint64_t i = 0; i < high; i++)
 		scan_slot(&r->slots[i], NULL, scan);
 	for (unsigned i = 0; i < nextra; i++) {

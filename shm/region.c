@@ -86,8 +86,11 @@ static int lay_out(struct pp_header *h)
 	return 0;
 }
 
+/* `h` is a private copy that was checked: what it says is believed from now on, whatever becomes of the shared one. */
 static void set_pointers(struct pp_region *r, const struct pp_header *h)
 {
+	memcpy(&r->fixed, h, sizeof(*h));
+	r->fixed.name[sizeof(r->fixed.name) - 1] = '\0';
 	r->header = (struct pp_header *)r->base;
 	r->globals = (struct pp_globals *)(r->base + h->off_globals);
 	r->sets = (struct pp_sets *)(r->base + h->off_sets);
@@ -99,6 +102,7 @@ static void set_pointers(struct pp_region *r, const struct pp_header *h)
 	r->partial = (pp_a32 *)(r->base + h->off_partial);
 	r->pages = (struct pp_page *)(r->base + h->off_pages);
 	r->segments_at = h->off_segments;
+	pp_store_rlx(&r->known_end, h->off_segments + sizeof(struct pp_block)); /* owner: nothing is known yet */
 }
 
 /* Maps `bytes` of the file at a 2 MiB boundary. */
@@ -200,7 +204,7 @@ static void set_first_values(struct pp_region *r, uint64_t huge)
 	pp_store_rlx(&r->globals->era, 1);
 	pp_store_rlx(&r->globals->open_epoch, 1);
 	pp_store_rlx(&r->globals->huge_segments, huge);
-	for (uint32_t i = 0; i < r->header->slots; i++) {
+	for (uint32_t i = 0; i < r->fixed.slots; i++) {
 		pp_store_rlx(&r->slots[i].low, PP_IDLE);
 		pp_store_rlx(&r->slots[i].tail, PP_TAIL(PP_TAIL_FREE, 0));
 	}
@@ -228,11 +232,11 @@ static int commit_front(struct pp_region *r, struct pp_header *h, int kind)
 
 static int commit_segments(struct pp_region *r)
 {
-	uint64_t wanted = r->header->page_kind == PP_MEM_HUGETLB ? r->header->max_segments : FIRST_SEGMENTS;
+	uint64_t wanted = r->fixed.page_kind == PP_MEM_HUGETLB ? r->fixed.max_segments : FIRST_SEGMENTS;
 	int rc = 0;
 
 	for (uint64_t i = 0; i < wanted && !rc; i++)
-		rc = pp_region_grow(r, (unsigned)(i % r->header->nodes));
+		rc = pp_region_grow(r, (unsigned)(i % r->fixed.nodes));
 	return rc;
 }
 
@@ -327,7 +331,7 @@ static int check_size(const struct pp_region *r)
 
 	if (fstat(r->fd, &st))
 		return -errno;
-	if (committed > r->header->max_segments || (uint64_t)st.st_size < r->segments_at + committed * PP_SEGMENT_BYTES)
+	if (committed > r->fixed.max_segments || (uint64_t)st.st_size < r->segments_at + committed * PP_SEGMENT_BYTES)
 		return pp_detail(PPDB_CORRUPT, "the arena is cut off: %llu MiB, %llu segments committed",
 				 (unsigned long long)st.st_size >> 20, (unsigned long long)committed);
 	return 0;

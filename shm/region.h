@@ -19,6 +19,8 @@ struct pp_region {
 	uint64_t map_bytes;
 	int fd;                          /* owned; -1 in a process that must not keep it */
 	bool readonly;
+	struct pp_header fixed;          /* private copy of what never changes in the header: sizes, offsets, settings. These are
+	                                  * used; *header only for the words that the daemon changes */
 	struct pp_header *header;
 	struct pp_globals *globals;
 	struct pp_sets *sets;            /* [2] */
@@ -30,6 +32,7 @@ struct pp_region {
 	pp_a32 *partial;                 /* [class * max_segments + segment] */
 	struct pp_page *pages;
 	uint64_t segments_at;            /* offset of segment 0 */
+	pp_a64 known_end;                /* up to here segments are backed by the file, which was looked at: references are judged by it */
 	char *path, *temp;               /* creator only, until published: final and temporary name of the file */
 };
 
@@ -95,7 +98,7 @@ static inline pp_ref pp_ref_of(const struct pp_region *r, const void *p)
 
 static inline struct pp_ring_entry *pp_ring(const struct pp_region *r, unsigned slot)
 {
-	return r->rings + (uint64_t)slot * r->header->ring_entries;
+	return r->rings + (uint64_t)slot * r->fixed.ring_entries;
 }
 
 /* Page index of a reference into the segments, and back. */
@@ -109,12 +112,32 @@ static inline pp_ref pp_page_ref(const struct pp_region *r, uint64_t index)
 	return r->segments_at + index * PP_PAGE_BYTES;
 }
 
-/* True if [ref, ref + bytes) lies inside committed segments: the test for references that another process may have damaged. */
+/* The segments that are committed are so by the file's size as well; looked at again only when a reference lies beyond what is known. */
+uint64_t pp_region_known_end(const struct pp_region *r);
+
+/* True if [ref, ref + bytes) lies inside committed segments: the test for references that another process may have damaged. What
+ * the shared words say is not believed, so whatever passes can be read. */
 static inline bool pp_ref_inside(const struct pp_region *r, pp_ref ref, uint64_t bytes)
 {
-	uint64_t end = r->segments_at + pp_load_acq(&r->globals->committed_segments) * PP_SEGMENT_BYTES;
+	uint64_t first = r->segments_at + sizeof(struct pp_block), end = pp_load_rlx(&r->known_end); /* hint: it only rises */
 
-	return ref >= r->segments_at + sizeof(struct pp_block) && !(ref & 7) && ref < end && bytes <= end - ref;
+	if (__builtin_expect(ref - first >= end - first || bytes > end - ref, 0)) {
+		if (ref < first || ref >= r->map_bytes)
+			return false;
+		end = pp_region_known_end(r);
+		if (ref >= end || bytes > end - ref)
+			return false;
+	}
+	return !(ref & 7);
+}
+
+/* Slots that were ever claimed. */
+static inline unsigned pp_slots_high(const struct pp_region *r)
+{
+	/* seq: a scan reads it after its barrier (shm/reclaim.c) */
+	uint64_t high = pp_load_seq(&r->globals->slots_high);
+
+	return high < r->fixed.slots ? (unsigned)high : r->fixed.slots;
 }
 
 #endif

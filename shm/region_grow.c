@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 
 #ifndef MADV_POPULATE_READ
@@ -35,7 +36,7 @@ static int check_limit(uint64_t file_bytes)
 
 static int commit(struct pp_region *r, uint64_t offset, uint64_t bytes, uint64_t *huge)
 {
-	return pp_commit(r->fd, r->base, offset, bytes, (enum pp_page_kind)r->header->page_kind, huge);
+	return pp_commit(r->fd, r->base, offset, bytes, (enum pp_page_kind)r->fixed.page_kind, huge);
 }
 
 /* The pieces of 2 MiB that hold the page table of segment n, but not those that hold segment n - 1's as well. */
@@ -67,12 +68,28 @@ static int back_segment(struct pp_region *r, uint64_t n, unsigned node, uint64_t
 		rc = commit_table(r, n, huge);
 	if (rc)
 		return rc;
-	if (r->header->nodes > 1) {
+	if (r->fixed.nodes > 1) {
 		pp_numa_prefer(r->base + offset, PP_SEGMENT_BYTES, node); /* failing costs locality only */
 		note_node(r, n, node);
 	}
 	PP_FAULT_POINT("region.grow.bound");
 	return commit(r, offset, PP_SEGMENT_BYTES, huge);
+}
+
+uint64_t pp_region_known_end(const struct pp_region *r)
+{
+	pp_a64 *known = (pp_a64 *)(uintptr_t)&r->known_end; /* a note of this process's own */
+	uint64_t was = pp_load_rlx(known), segments = pp_load_acq(&r->globals->committed_segments), end; /* hint */
+	struct stat st;
+
+	if (segments > r->fixed.max_segments)
+		segments = r->fixed.max_segments;
+	end = r->segments_at + segments * PP_SEGMENT_BYTES;
+	if (end <= was || fstat(r->fd, &st) || (uint64_t)st.st_size < end)
+		return was;
+	while (was < end && !pp_cas_rlx(known, &was, end)) /* hint */
+		;
+	return end > was ? end : was;
 }
 
 int pp_region_grow(struct pp_region *r, unsigned node)
@@ -83,9 +100,9 @@ int pp_region_grow(struct pp_region *r, unsigned node)
 
 	if (r->readonly)
 		return PPDB_READONLY;
-	if (n >= r->header->max_segments)
+	if (n >= r->fixed.max_segments)
 		return pp_detail(PPDB_FULL, "the arena has reached its limit of %llu MiB",
-				 (unsigned long long)(r->header->memory_max >> 20));
+				 (unsigned long long)(r->fixed.memory_max >> 20));
 	rc = back_segment(r, n, node, &huge);
 	if (rc == -ENOSPC)
 		return pp_detail(rc, "the arena cannot grow: its file system is full at %llu MiB",
@@ -106,13 +123,13 @@ int pp_region_full(const struct pp_region *r)
 {
 	uint64_t n = pp_load_acq(&r->globals->committed_segments);
 
-	if (n >= r->header->max_segments)
+	if (n >= r->fixed.max_segments)
 		return pp_detail(PPDB_FULL, "the arena is full: it has reached its limit of %llu MiB; delete keys or restart ppdbd "
-				 "with more --memory", (unsigned long long)(r->header->memory_max >> 20));
+				 "with more --memory", (unsigned long long)(r->fixed.memory_max >> 20));
 	return pp_detail(PPDB_FULL, "the arena is full: it cannot grow beyond %llu MiB, though its limit is %llu MiB, because its "
 			 "file system is full (or this process has a ulimit -f); delete keys or give it more memory",
 			 (unsigned long long)((r->segments_at + n * PP_SEGMENT_BYTES) >> 20),
-			 (unsigned long long)(r->header->memory_max >> 20));
+			 (unsigned long long)(r->fixed.memory_max >> 20));
 }
 
 /* End of the page table that is backed; between it and segment 0 the file may have a hole. */
@@ -139,9 +156,9 @@ const char *pp_region_pages_text(const struct pp_region *r)
 	uint64_t pieces = backed_tables(r, segments) / PP_SEGMENT_BYTES + segments;
 	uint64_t huge = pp_load_rlx(&r->globals->huge_segments); /* stat */
 
-	if (r->header->page_kind == PP_MEM_HUGETLB)
+	if (r->fixed.page_kind == PP_MEM_HUGETLB)
 		return "hugetlb 2 MiB";
-	if (r->header->page_kind == PP_MEM_4K || !huge)
+	if (r->fixed.page_kind == PP_MEM_4K || !huge)
 		return "4 KiB";
 	return huge >= pieces ? "THP 2 MiB" : "THP 2 MiB, partly";
 }

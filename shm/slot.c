@@ -29,9 +29,9 @@
 
 static unsigned my_node(const struct pp_region *r)
 {
-	unsigned node = r->header->nodes > 1 ? pp_numa_here() : 0;
+	unsigned node = r->fixed.nodes > 1 ? pp_numa_here() : 0;
 
-	return node < r->header->nodes ? node : 0;
+	return node < r->fixed.nodes ? node : 0;
 }
 
 static void raise_high(struct pp_region *r, uint64_t count)
@@ -110,8 +110,8 @@ static void fill(struct pp_thread *t, struct pp_region *r, struct pp_slot *s, un
 int pp_slot_claim(struct pp_region *r, uint32_t proc, struct pp_thread *t)
 {
 	bool daemon = pp_load_acq(&r->procs[proc].flags) & PP_PROC_DAEMON;
-	unsigned below = daemon ? 0 : r->header->daemon_slots, nodes = r->header->nodes ? r->header->nodes : 1;
-	unsigned slots = r->header->slots - below, first = daemon ? 0 : (unsigned)((uint64_t)slots * my_node(r) / nodes);
+	unsigned below = daemon ? 0 : r->fixed.daemon_slots, nodes = r->fixed.nodes ? r->fixed.nodes : 1;
+	unsigned slots = r->fixed.slots - below, first = daemon ? 0 : (unsigned)((uint64_t)slots * my_node(r) / nodes);
 
 	if (r->readonly)
 		return pp_detail(PPDB_READONLY, "a read-only mapping has no slots of its own");

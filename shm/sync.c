@@ -45,7 +45,7 @@ static unsigned slot_of(uint64_t word)
 
 static bool locking(const struct pp_thread *t)
 {
-	return t->region->header->sync_mode == PP_SYNC_MUTEX && !t->readonly;
+	return t->region->fixed.sync_mode == PP_SYNC_MUTEX && !t->readonly;
 }
 
 static bool owner_dead(const struct pp_region *r, uint64_t word)
@@ -54,12 +54,12 @@ static bool owner_dead(const struct pp_region *r, uint64_t word)
 	const struct pp_proc *p;
 	uint64_t owner;
 
-	if (slot >= r->header->slots)
+	if (slot >= r->fixed.slots)
 		return true;
 	owner = pp_load_acq(&r->slots[slot].owner);
 	if (pp_slot_state(owner) != PP_SLOT_CLAIMED || pp_slot_gen(owner) != (word & GEN_MASK))
 		return true;
-	if (pp_slot_proc(owner) >= r->header->procs)
+	if (pp_slot_proc(owner) >= r->fixed.procs)
 		return true;
 	p = &r->procs[pp_slot_proc(owner)];
 	return !pp_load_acq(&p->state) || !pp_proc_alive((pid_t)pp_load_rlx(&p->pid), pp_load_rlx(&p->start));
@@ -219,7 +219,7 @@ void pp_stripe_look(const struct pp_region *r, unsigned stripe, struct pp_stripe
 void pp_stripes_total(const struct pp_region *r, struct pp_stripe_info *out)
 {
 	memset(out, 0, sizeof(*out));
-	for (unsigned i = 0; i < r->header->stripes; i++) {
+	for (unsigned i = 0; i < r->fixed.stripes; i++) {
 		struct pp_stripe_info one;
 
 		pp_stripe_look(r, i, &one);
@@ -294,7 +294,7 @@ unsigned pp_crashref_count(const struct pp_region *r, pp_ref ref)
 
 	/* [sync.count:entry] pairs [sync.hold:entry]: after the caller's unlinking CAS */
 	pp_fence_seq();
-	for (uint64_t i = 0; i < high && i < r->header->slots; i++) {
+	for (uint64_t i = 0; i < high && i < r->fixed.slots; i++) {
 		uint64_t owner = pp_load_acq(&r->slots[i].owner), wanted = entry_of(owner, ref);
 
 		if (pp_slot_state(owner) != PP_SLOT_CLAIMED)

@@ -16,7 +16,7 @@ enum pp_sync_mode { PP_SYNC_LOCKFREE = 0, PP_SYNC_MUTEX = 1 };
 
 static inline unsigned pp_stripe_of(const struct pp_region *r, uint64_t hash)
 {
-	return (unsigned)(((hash >> 32) * r->header->stripes) >> 32);
+	return (unsigned)(((hash >> 32) * r->fixed.stripes) >> 32);
 }
 
 /*

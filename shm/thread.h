@@ -73,7 +73,7 @@ static inline unsigned pp_thread_prefer(struct pp_thread *t, unsigned node)
 {
 	unsigned before = t->node;
 
-	if (t->region->header->nodes > 1) {
+	if (t->region->fixed.nodes > 1) {
 		t->node = node;
 		t->place = node % PP_PLACES;
 	}

@@ -110,7 +110,7 @@ static bool crowded(uint64_t now)
 
 uint64_t pp_spin_budget(struct pp_thread *t)
 {
-	uint64_t cap = t->region->header->spin_ns;
+	uint64_t cap = t->region->fixed.spin_ns;
 
 	if (!cap || t->spin.mean_ns > cap || crowded(pp_now_ns()))
 		return 0;
@@ -228,7 +228,7 @@ int pp_wake_durable(struct pp_region *r, uint64_t from, uint64_t to)
 	(void)from;
 	/* [wait.wake:epoch] pairs [wait.nap:epoch]: durable_epoch stands; a waiter that still saw the old one finds another futex value */
 	pp_store_seq(&r->globals->durable_futex, (uint32_t)to);
-	for (uint64_t i = 0; i < slots && i < r->header->slots; i++) {
+	for (uint64_t i = 0; i < slots && i < r->fixed.slots; i++) {
 		/* [wait.wake:slot] pairs [wait.sleep:slot]: whoever published before we stored the futex is seen */
 		uint64_t epoch = pp_load_seq(&r->slots[i].wait_epoch);
 

@@ -39,7 +39,7 @@ static const char *name_of(const char *const *names, unsigned count, uint64_t i)
 static void add_shards(struct facts *f)
 {
 	/* All loads are of statistics. */
-	for (unsigned i = 0; i < f->r->header->shards && i < PP_SHARDS_MAX; i++) {
+	for (unsigned i = 0; i < f->r->fixed.shards && i < PP_SHARDS_MAX; i++) {
 		f->usage[i] = pp_usage_region(f->r, i) + pp_load_rlx(&f->e->retired.usage[i]) + pp_load_rlx(&f->e->readers.usage[i]);
 		f->usage_sum += f->usage[i];
 		f->keys += pp_load_rlx(&f->e->shard[i].keys);
@@ -63,9 +63,9 @@ static void collect(const struct pp_region *r, struct facts *f)
 		pp_hist_merge64(&f->hist[i], f->e->readers.hist[i]);
 	}
 	add_shards(f);
-	for (uint64_t i = 0; i < pp_load_rlx(&r->globals->slots_high) && i < r->header->slots; i++) /* stat */
+	for (uint64_t i = 0; i < pp_load_rlx(&r->globals->slots_high) && i < r->fixed.slots; i++) /* stat */
 		f->slots_used += pp_slot_state(pp_load_rlx(&r->slots[i].owner)) == PP_SLOT_CLAIMED; /* stat */
-	for (unsigned i = 0; i < r->header->procs; i++)
+	for (unsigned i = 0; i < r->fixed.procs; i++)
 		f->procs_used += pp_load_rlx(&r->procs[i].state) && !(pp_load_rlx(&r->procs[i].flags) & PP_PROC_DAEMON); /* stat */
 	f->backed = pp_load_rlx(&r->globals->committed_segments) * PP_SEGMENT_BYTES; /* stat */
 	f->table_bytes = r->segments_at;
@@ -84,11 +84,11 @@ static void print_store(const struct facts *f)
 	const struct pp_globals *g = f->r->globals;
 	int failed = (int)pp_load_rlx(&g->failed); /* stat */
 
-	printf("store        %.63s, pid %u, %s, incarnation %" PRIu64 "\n", h->name, pp_load_rlx(&h->daemon_pid),
+	printf("store        %.63s, pid %u, %s, incarnation %" PRIu64 "\n", f->r->fixed.name, pp_load_rlx(&h->daemon_pid),
 		NAME(state_names, pp_load_rlx(&h->daemon_state)), pp_load_rlx(&h->incarnation)); /* stat */
-	printf("shards       %u, strategy %s, sync %s\n", h->shards, NAME(strategy_names, h->strategy),
-		h->sync_mode ? "mutex" : "lockfree");
-	printf("clients      %u processes, %u of %u slots\n", f->procs_used, f->slots_used, h->slots);
+	printf("shards       %u, strategy %s, sync %s\n", f->r->fixed.shards, NAME(strategy_names, f->r->fixed.strategy),
+		f->r->fixed.sync_mode ? "mutex" : "lockfree");
+	printf("clients      %u processes, %u of %u slots\n", f->procs_used, f->slots_used, f->r->fixed.slots);
 	if (failed)
 		printf("log failed   %s: writing has ended, restart ppdbd\n", ppdb_strerror(failed));
 }
@@ -96,13 +96,12 @@ static void print_store(const struct facts *f)
 static void print_memory(const struct facts *f)
 {
 	char a[PP_TEXT_NUMBER], b[PP_TEXT_NUMBER], c[PP_TEXT_NUMBER], d[PP_TEXT_NUMBER];
-	const struct pp_header *h = f->r->header;
 
 	printf("memory       %s of %s backed, %s unused in it, %s tables, %u NUMA node%s\n",
-		pp_text_bytes(a, (double)(f->backed + f->table_bytes)), pp_text_bytes(b, (double)h->memory_max),
-		pp_text_bytes(c, (double)free_bytes(f)), pp_text_bytes(d, (double)f->table_bytes), h->nodes,
-		h->nodes == 1 ? "" : "s");
-	printf("pages        %s (%s huge)\n", NAME(page_names, h->page_kind),
+		pp_text_bytes(a, (double)(f->backed + f->table_bytes)), pp_text_bytes(b, (double)f->r->fixed.memory_max),
+		pp_text_bytes(c, (double)free_bytes(f)), pp_text_bytes(d, (double)f->table_bytes), f->r->fixed.nodes,
+		f->r->fixed.nodes == 1 ? "" : "s");
+	printf("pages        %s (%s huge)\n", NAME(page_names, f->r->fixed.page_kind),
 		pp_text_bytes(a, (double)(pp_load_rlx(&f->r->globals->huge_segments) * PP_SEGMENT_BYTES))); /* stat */
 	printf("index        %" PRIu64 " keys, %" PRIu64 " leaves, %" PRIu64 " splits, %" PRIu64 " merges\n", f->keys, f->leaves,
 		f->splits, f->merges);
@@ -176,12 +175,12 @@ static void print_shards(const struct facts *f)
 {
 	char a[PP_TEXT_NUMBER];
 
-	if (f->r->header->shards < 2)
+	if (f->r->fixed.shards < 2)
 		return;
 	printf("%-6s %4s %12s %10s %12s %8s %8s %10s %6s\n", "shard", "node", "keys", "leaves", "bytes", "splits", "merges", "contention",
 		"usage");
 	/* All loads are of statistics. */
-	for (unsigned i = 0; i < f->r->header->shards && i < PP_SHARDS_MAX; i++) {
+	for (unsigned i = 0; i < f->r->fixed.shards && i < PP_SHARDS_MAX; i++) {
 		const struct pp_shard *s = &f->e->shard[i];
 
 		printf("%-6u %4u %12" PRIu64 " %10" PRIu64 " %12s %8" PRIu64 " %8" PRIu64 " %10" PRIu64 " %5.1f%%\n", i, pp_load_rlx(&s->node),
@@ -198,28 +197,28 @@ static void json_store(struct pp_json *j, const struct facts *f)
 	const struct pp_header *h = f->r->header;
 
 	/* All loads are of statistics. */
-	pp_json_text(j, "name", h->name);
+	pp_json_text(j, "name", f->r->fixed.name);
 	pp_json_u64(j, "pid", pp_load_rlx(&h->daemon_pid));
 	pp_json_text(j, "state", NAME(state_names, pp_load_rlx(&h->daemon_state)));
 	pp_json_u64(j, "incarnation", pp_load_rlx(&h->incarnation));
-	pp_json_u64(j, "shards", h->shards);
-	pp_json_text(j, "strategy", NAME(strategy_names, h->strategy));
-	pp_json_text(j, "sync", h->sync_mode ? "mutex" : "lockfree");
+	pp_json_u64(j, "shards", f->r->fixed.shards);
+	pp_json_text(j, "strategy", NAME(strategy_names, f->r->fixed.strategy));
+	pp_json_text(j, "sync", f->r->fixed.sync_mode ? "mutex" : "lockfree");
 	pp_json_u64(j, "clients", f->procs_used);
 	pp_json_u64(j, "slots_used", f->slots_used);
-	pp_json_u64(j, "slots", h->slots);
-	pp_json_u64(j, "nodes", h->nodes);
+	pp_json_u64(j, "slots", f->r->fixed.slots);
+	pp_json_u64(j, "nodes", f->r->fixed.nodes);
 	pp_json_i64(j, "log_error", (int)pp_load_rlx(&f->r->globals->failed));
 }
 
 static void json_memory(struct pp_json *j, const struct facts *f)
 {
 	pp_json_open(j, "memory", '{');
-	pp_json_u64(j, "max_bytes", f->r->header->memory_max);
+	pp_json_u64(j, "max_bytes", f->r->fixed.memory_max);
 	pp_json_u64(j, "backed_bytes", f->backed + f->table_bytes);
 	pp_json_u64(j, "table_bytes", f->table_bytes);
 	pp_json_u64(j, "free_page_bytes", free_bytes(f));
-	pp_json_text(j, "pages", NAME(page_names, f->r->header->page_kind));
+	pp_json_text(j, "pages", NAME(page_names, f->r->fixed.page_kind));
 	pp_json_u64(j, "huge_bytes", pp_load_rlx(&f->r->globals->huge_segments) * PP_SEGMENT_BYTES); /* stat */
 	pp_json_close(j, '}');
 	pp_json_open(j, "index", '{');
@@ -235,7 +234,7 @@ static void json_shards(struct pp_json *j, const struct facts *f)
 {
 	/* All loads are of statistics. */
 	pp_json_open(j, "shard", '[');
-	for (unsigned i = 0; i < f->r->header->shards && i < PP_SHARDS_MAX; i++) {
+	for (unsigned i = 0; i < f->r->fixed.shards && i < PP_SHARDS_MAX; i++) {
 		const struct pp_shard *s = &f->e->shard[i];
 
 		pp_json_open(j, NULL, '{');

@@ -58,7 +58,7 @@ static void found(void *ctx, uint32_t proc, const struct pp_proc *p)
 	pid_t pid = (pid_t)pp_load_rlx(&p->pid);
 	int pidfd;
 
-	if (flags & PP_PROC_DAEMON || proc >= pp_daemon_region(d)->header->procs)
+	if (flags & PP_PROC_DAEMON || proc >= pp_daemon_region(d)->fixed.procs)
 		return;
 	/* [clients.found:left] pairs [client.close:left]: its slots are given back; our predecessor died before it heard of it */
 	if (pp_load_acq(&p->left) == (uint32_t)pp_load_acq(&p->state)) {
@@ -75,7 +75,7 @@ static void found(void *ctx, uint32_t proc, const struct pp_proc *p)
 
 int pp_clients_init(struct pp_daemon *d)
 {
-	d->watch = calloc(pp_daemon_region(d)->header->procs, sizeof(*d->watch));
+	d->watch = calloc(pp_daemon_region(d)->fixed.procs, sizeof(*d->watch));
 	if (!d->watch)
 		return pp_detail(-ENOMEM, "out of memory");
 	pp_keeper_procs(d->work.keeper, found, d);
@@ -143,7 +143,7 @@ static void check_silent_reader(struct pp_daemon *d, uint32_t proc)
 
 void pp_clients_reap(struct pp_daemon *d)
 {
-	uint32_t procs = pp_daemon_region(d)->header->procs;
+	uint32_t procs = pp_daemon_region(d)->fixed.procs;
 
 	for (uint32_t i = 0; i < procs; i++) {
 		if (d->watch[i].used && d->watch[i].pidfd < 0)
@@ -259,7 +259,7 @@ static bool goes_on(struct pp_daemon *d, const struct pp_request *r, const struc
 	struct pp_watch *w;
 	uint32_t slots;
 
-	if (r->proc >= pp_daemon_region(d)->header->procs)
+	if (r->proc >= pp_daemon_region(d)->fixed.procs)
 		return false;
 	w = &d->watch[r->proc];
 	if (!w->used || w->pid != peer->pid || w->uid != peer->uid || w->readonly != readonly ||
@@ -276,7 +276,7 @@ static bool goes_on(struct pp_daemon *d, const struct pp_request *r, const struc
 
 static unsigned attached_by(struct pp_daemon *d, uid_t uid)
 {
-	uint32_t procs = pp_daemon_region(d)->header->procs;
+	uint32_t procs = pp_daemon_region(d)->fixed.procs;
 	unsigned n = 0;
 
 	for (uint32_t i = 0; i < procs; i++)
@@ -290,7 +290,7 @@ static bool records_left(struct pp_daemon *d)
 	struct pp_region *r = pp_daemon_region(d);
 	unsigned n = 0;
 
-	for (uint32_t i = 0; i < r->header->procs && n < 3; i++)
+	for (uint32_t i = 0; i < r->fixed.procs && n < 3; i++)
 		n += pp_load_acq(&r->procs[i].state) == 0;
 	return n == 3;
 }
@@ -342,7 +342,7 @@ int pp_clients_attach(struct pp_daemon *d, const struct pp_request *r, const str
 
 	if (!region || !d->watch)
 		return refuse_starting(d);
-	if (r->layout_hash != region->header->layout_hash)
+	if (r->layout_hash != region->fixed.layout_hash)
 		return pp_detail(PPDB_LAYOUT, "the client's library has another layout than this ppdbd: use the one built with it");
 	rc = arena_fd(d, readonly, &fds[0]);
 	if (rc)

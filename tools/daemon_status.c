@@ -58,7 +58,7 @@ static uint64_t slots_used(struct pp_region *r)
 {
 	uint64_t high = pp_load_acq(&r->globals->slots_high), n = 0;
 
-	for (uint64_t i = 0; i < high && i < r->header->slots; i++)
+	for (uint64_t i = 0; i < high && i < r->fixed.slots; i++)
 		n += pp_slot_state(pp_load_rlx(&r->slots[i].owner)) != PP_SLOT_FREE; /* stat */
 	return n;
 }
@@ -72,25 +72,25 @@ static void put_store(struct out *o, struct pp_daemon *d, struct pp_region *r)
 
 	put_number(o, "incarnation", pp_load_acq(&h->incarnation));
 	put(o, ",\"warm\":%s,", d->warm ? "true" : "false");
-	put_number(o, "memory_bytes", h->memory_max);
+	put_number(o, "memory_bytes", r->fixed.memory_max);
 	put(o, ",");
 	put_number(o, "committed_bytes", r->segments_at + pp_load_acq(&r->globals->committed_segments) * PP_SEGMENT_BYTES);
 	put(o, ",");
-	put_string(o, "pages", h->page_kind < 3 ? kinds[h->page_kind] : "?");
+	put_string(o, "pages", r->fixed.page_kind < 3 ? kinds[r->fixed.page_kind] : "?");
 	put(o, ",");
-	put_number(o, "shards", h->shards);
+	put_number(o, "shards", r->fixed.shards);
 	put(o, ",");
-	put_string(o, "strategy", h->strategy < 3 ? strategies[h->strategy] : "?");
+	put_string(o, "strategy", r->fixed.strategy < 3 ? strategies[r->fixed.strategy] : "?");
 	put(o, ",");
-	put_string(o, "sync", h->sync_mode ? "mutex" : "lockfree");
+	put_string(o, "sync", r->fixed.sync_mode ? "mutex" : "lockfree");
 	put(o, ",");
-	put_number(o, "nodes", h->nodes);
+	put_number(o, "nodes", r->fixed.nodes);
 	put(o, ",");
-	put_number(o, "slots", h->slots);
+	put_number(o, "slots", r->fixed.slots);
 	put(o, ",");
 	put_number(o, "slots_used", slots_used(r));
 	put(o, ",");
-	put_number(o, "ring_entries", h->ring_entries);
+	put_number(o, "ring_entries", r->fixed.ring_entries);
 	put(o, ",");
 	put_string(o, "wal_backend", e->wal_backend);
 	put(o, ",");
@@ -109,7 +109,7 @@ static void put_clients(struct out *o, struct pp_daemon *d, struct pp_region *r)
 	bool first = true;
 
 	put(o, "\"clients\":%u,\"client_list\":[", d->watches);
-	for (uint32_t i = 0; i < r->header->procs && o->at + 512 < o->cap; i++) {
+	for (uint32_t i = 0; i < r->fixed.procs && o->at + 512 < o->cap; i++) {
 		struct pp_watch *w = &d->watch[i];
 
 		if (!w->used)

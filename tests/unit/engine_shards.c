@@ -155,7 +155,7 @@ Test(shards, memory_of_a_shard_comes_from_its_node)
 	char key[96];
 
 	engine_store_open(&s, PP_STRATEGY_HASH, 2);
-	s.region->header->nodes = 2;
+	s.region->fixed.nodes = 2;
 	pp_store_rlx(&s.engine->shard[1].node, 1);
 	fill("user:%012u", KEYS);
 	for (unsigned i = 0; i < KEYS; i++) {

@@ -48,7 +48,7 @@ Test(sync, lock_free_mode_does_nothing)
 {
 	uint32_t stripes[] = { 1, 2 };
 
-	region.header->sync_mode = PP_SYNC_LOCKFREE;
+	region.fixed.sync_mode = PP_SYNC_LOCKFREE;
 	cr_assert(!pp_stripe_lock(&one, 1));
 	cr_assert_eq(pp_stripes_lock(&one, stripes, 2), 0);
 	cr_assert_eq(pp_load_acq(&region.stripes[1].word), 0);
@@ -287,13 +287,13 @@ Test(sync, back_off_grows_to_its_bound)
 {
 	struct pp_backoff b;
 
-	region.header->backoff_max = 100;
+	region.fixed.backoff_max = 100;
 	pp_backoff_init(&b, &one);
 	for (int i = 0; i < 20; i++)
 		pp_backoff_wait(&b, &one);
 	cr_assert_eq(b.limit, 100);
 	cr_assert_eq(b.tries, 20);
-	region.header->backoff_max = 1;
+	region.fixed.backoff_max = 1;
 	pp_backoff_init(&b, &one);
 	pp_backoff_wait(&b, &one);
 	cr_assert_eq(b.limit, 1);

@@ -262,7 +262,7 @@ Test(wait, spinning_is_learned)
 {
 	thread.spin = (struct pp_spin){ 0 };
 	cr_assert_eq(pp_spin_budget(&thread), 0, "0 = never");
-	region.header->spin_ns = 100000;
+	region.fixed.spin_ns = 100000;
 	thread.spin.mean_ns = 200000;
 	cr_assert_eq(pp_spin_budget(&thread), 0, "waits last longer than it may spin");
 	thread.spin.mean_ns = 10000;
