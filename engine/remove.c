@@ -2,12 +2,13 @@
  * remove.c - tidying a cell: prune its chain, and take the key out for good when only an old tombstone is left.
  *
  * Removal. The head is a decided version that says "nothing" to every reader there is or can be: a tombstone with tag <= P and
- * durable, nothing older below it; or an aborted version over nothing. Then: raise the key's floor to its seq, CAS head -> DEAD (final: a
- * writer that comes now replaces the cell), take the entry out of the leaf, retire cell and version, merge the leaf when it got thin. Only the
- * keeper does this, with writers around it.
+ * durable, nothing older below it; or an aborted version over nothing or over such a tombstone, which goes with it (nobody takes that one out
+ * from below an aborted head: only what a newer committed version supersedes is). Then: raise the key's floor to the seq of the head, CAS
+ * head -> DEAD (final: a writer that comes now replaces the cell), take the entry out of the leaf, retire cell and versions, merge the
+ * leaf when it got thin. Only the keeper does this, with writers around it (tests/model/chain.pml, -DDEATH).
  *
  * Dies inside: before DEAD nothing happened. After DEAD the entry stays until a writer of that key or the keeper's sweep meets it; the notes
- * name the version and the cell.
+ * name the versions and the cell.
  */
 #include "engine/floor.h"
 #include "engine/index_internal.h"
@@ -17,20 +18,29 @@
 
 #define TIDY_STEPS 4096
 
-/* True if the head can become DEAD now; *later = it may become so with a newer floor. */
-static bool removable(struct pp_thread *t, pp_ref head, uint64_t durable, bool *later)
+/*
+ * True if the head can become DEAD now; *later = it may become so with a newer floor. *below = the tombstone that an aborted head
+ * stands on, 0 = none.
+ */
+static bool removable(struct pp_thread *t, pp_ref head, uint64_t durable, pp_ref *below, bool *later)
 {
 	struct pp_version *v = pp_version_at(t, head);
 	uint64_t older = pp_load_acq(&v->older), s = pp_load_acq(&v->state);
-	bool bottom = !older || older & PP_CUT;
 
 	*later = false;
-	if (pp_state_status(s) == PP_ABORTED)
-		return bottom;
+	*below = 0;
+	if (pp_state_status(s) == PP_ABORTED) {
+		*below = older & PP_CUT ? 0 : pp_older_ref(older);
+		if (!*below)
+			return true;
+		v = pp_version_at(t, *below);
+		older = pp_load_acq(&v->older);
+		s = pp_load_acq(&v->state);
+	}
 	if (pp_state_status(s) != PP_COMMITTED || !(pp_version_flags(v) & PP_V_TOMBSTONE))
 		return false;
 	*later = true;
-	return bottom && pp_state_epoch(s) <= durable && pp_state_epoch(s) <= t->safe.prune_floor;
+	return (!older || older & PP_CUT) && pp_state_epoch(s) <= durable && pp_state_epoch(s) <= t->safe.prune_floor;
 }
 
 /* False: no memory for the leaf's next block; the DEAD cell stays in it for now. */
@@ -62,17 +72,26 @@ static bool unlink_cell(struct pp_thread *t, pp_ref cell_ref, uint64_t hash)
 	return rc == 0;
 }
 
-static bool remove_cell(struct pp_thread *t, pp_ref cell_ref, uint64_t head)
+/* The block of a version that has one of its own, noted. */
+static pp_ref note_version(struct pp_thread *t, pp_ref cell, pp_ref version)
+{
+	pp_ref block = !version || pp_version_inline(pp_version_at(t, version)) ? 0 : pp_version_block(version);
+
+	if (block)
+		pp_note_unlink(t, PP_NOTE_VERSION, block, PP_LINK(cell, pp_gen_of(t->region, cell)));
+	return block;
+}
+
+static bool remove_cell(struct pp_thread *t, pp_ref cell_ref, uint64_t head, pp_ref below)
 {
 	struct pp_cell *c = pp_at(t->region, cell_ref);
-	struct pp_version *v = pp_version_at(t, head);
 	struct pp_ikey k = {pp_cell_key(c), pp_cell_key_size(c)};
 	uint64_t hash = pp_key_hash(&k);
-	pp_ref block = pp_version_inline(v) ? 0 : pp_version_block(head);
+	pp_ref block, block_below;
 
-	pp_floor_raise(t, hash, pp_version_seq(v));
-	if (block)
-		pp_note_unlink(t, PP_NOTE_VERSION, block, PP_LINK(cell_ref, pp_gen_of(t->region, cell_ref)));
+	pp_floor_raise(t, hash, pp_version_seq(pp_version_at(t, head)));
+	block = note_version(t, cell_ref, head);
+	block_below = note_version(t, cell_ref, below);
 	PP_FAULT_POINT("remove.noted");
 	if (!pp_cas_seq(&c->head, &head, PP_DEAD)) {
 		pp_notes_clear(t);
@@ -81,6 +100,8 @@ static bool remove_cell(struct pp_thread *t, pp_ref cell_ref, uint64_t head)
 	PP_FAULT_POINT("remove.dead");
 	if (block)
 		pp_retire(t, block, pp_gen_of(t->region, block));
+	if (block_below)
+		pp_retire(t, block_below, pp_gen_of(t->region, block_below));
 	pp_notes_clear(t);
 	return unlink_cell(t, cell_ref, hash);
 }
@@ -91,6 +112,7 @@ bool pp_cell_tidy(struct pp_thread *t, uint64_t cell_link, uint64_t durable)
 	struct pp_cell *c = pp_at(t->region, cell_ref);
 	bool more = false, later = false;
 	uint64_t head;
+	pp_ref below;
 
 	pp_read_enter(t);
 	if (pp_hint_live(t, cell_ref, pp_link_gen(cell_link), PP_GEN_MASK, PP_KIND_CELL)) {
@@ -100,8 +122,8 @@ bool pp_cell_tidy(struct pp_thread *t, uint64_t cell_link, uint64_t durable)
 			struct pp_ikey k = {pp_cell_key(c), pp_cell_key_size(c)};
 
 			later = !unlink_cell(t, cell_ref, pp_key_hash(&k)); /* left behind by a keeper that died */
-		} else if (head && removable(t, head, durable, &later)) {
-			later = !remove_cell(t, cell_ref, head);
+		} else if (head && removable(t, head, durable, &below, &later)) {
+			later = !remove_cell(t, cell_ref, head, below);
 		}
 	}
 	pp_read_leave(t);

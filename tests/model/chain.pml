@@ -5,13 +5,14 @@
  * and commit with the open epoch; the first one may be aborted (its writer died, a reaper came); an aborted head is left in the chain and skipped, or with
  * -DREPLACE the next writer takes its place and retires it. Pruners take a copy of (P, held set), then unlink versions that nobody
  * needs (freeze the victim's `older`, CAS the predecessor's, which must not be frozen) or cut a whole tail (CAS -> CUT). With -DDEATH
- * the newest of them is a tombstone; a remover turns the head to DEAD once the tail below it has been cut.
+ * the newest of them is a tombstone; a remover turns the head to DEAD once the tail below the tombstone has been cut: the head is the tombstone, or
+ * an aborted version right above it, which goes with it.
  *
  * A pruner that meets a predecessor with a frozen `older` STOPS (one look; if it freezes right after, the CAS fails and it stops too). If it walked on, it could change `older` of an aborted version
  * that a reader, who saw the version above undecided, is just about to follow: that reader would answer with an old version.
  *
  * Asserted: a LATEST reader returns a version that was the newest committed one at some moment of its call; a snapshot reader
- * returns the newest with tag <= S; what is retired is not reachable from the head; at the end what is unreachable is retired.
+ * returns the newest with tag <= S; what commits was not taken out before; what is retired is not reachable from the head; at the end what is unreachable is retired.
  *
  * @short -DINITIAL=2 -DPROCS=1 -DEACH=2 -DPRUNERS=1 -DLATEST
  * @extra -DINITIAL=2 -DPROCS=2 -DEACH=1 -DPRUNERS=0 -DLATEST
@@ -29,6 +30,8 @@
  * @mutant M_NO_FREEZE -DINITIAL=4 -DPROCS=0 -DEACH=0 -DPRUNERS=2 -DSNAPSHOT    a victim's `older` is not frozen
  * @mutant M_LOSER_RETIRES -DINITIAL=4 -DPROCS=0 -DEACH=0 -DPRUNERS=2 -DSNAPSHOT  who lost the unlinking CAS retires too
  * @slow_mutant M_PASS_FROZEN -DINITIAL=2 -DPROCS=1 -DEACH=1 -DPRUNERS=2 -DLATEST -DABORTED_HEAD  a pruner walks on below a frozen predecessor
+ * @mutant M_DEATH_UNDECIDED -DINITIAL=2 -DPROCS=1 -DEACH=1 -DPRUNERS=1 -DDEATH -DLATEST  DEAD over an undecided head
+ * @mutant M_DEATH_ONE -DINITIAL=2 -DPROCS=1 -DEACH=1 -DPRUNERS=1 -DDEATH -DLATEST  the tombstone below an aborted head is not retired with it
  * @mutant M_DEATH_UNCUT -DINITIAL=2 -DPROCS=1 -DEACH=1 -DPRUNERS=1 -DDEATH -DLATEST  DEAD while versions hang below
  */
 #define VERSIONS (INITIAL + 3 + PROCS * EACH)
@@ -85,6 +88,7 @@ inline commit(v) {
 	atomic {
 		if
 		:: state[v] == PENDING ->
+			assert(!retired[v]);
 			state[v] = COMMITTED;
 			tag[v] = E;
 			places++;
@@ -327,11 +331,18 @@ again:	at = head;
 
 #ifdef DEATH
 proctype remover() {
-	byte P, S, o, x, r;
+	byte P, S, h, st, o, x, r;
 
 	d_step { P = E - 1; S = held };
+	h = head;
+	d_step { st = state[h]; o = older[h] };
 	if
-	:: head == INITIAL && (S == 0 || S >= INITIAL) && (always_held == 0 || always_held >= INITIAL) ->
+#ifdef M_DEATH_UNDECIDED
+	:: (h == INITIAL || (o & REF) == INITIAL) && (S == 0 || S >= INITIAL) && (always_held == 0 || always_held >= INITIAL) ->
+#else
+	:: (h == INITIAL || (st == ABORTED && (o & REF) == INITIAL)) && (S == 0 || S >= INITIAL) &&
+	   (always_held == 0 || always_held >= INITIAL) ->
+#endif
 #ifndef M_DEATH_UNCUT
 		cut(INITIAL);
 		if
@@ -341,14 +352,25 @@ proctype remover() {
 #endif
 		atomic {
 			if
-			:: head == INITIAL -> head = DEAD
+			:: head == h -> head = DEAD
 			:: else -> goto out
 			fi
 		};
+		if
+		:: h != INITIAL -> retire(h)
+		:: else
+		fi;
+#ifdef M_DEATH_ONE
+		if
+		:: h == INITIAL -> retire(INITIAL)
+		:: else
+		fi
+#else
 		retire(INITIAL)
+#endif
 	:: else
 	fi;
-out:	skip; d_step { running--; P = 0; S = 0; o = 0; x = 0 }
+out:	skip; d_step { running--; P = 0; S = 0; h = 0; st = 0; o = 0; x = 0 }
 }
 #endif
 

@@ -3,10 +3,14 @@
  * byte, slot and process record is accounted for.
  */
 #include "client/ppdb.h"
+#include "shm/fault.h"
 #include "tests/lib/crew.h"
 
 #include <criterion/criterion.h>
+#include <signal.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define VICTIMS 5
@@ -98,6 +102,53 @@ static void storm(const char *options, unsigned batches, unsigned deaths)
 		(unsigned long long)before.live);
 	test_ok(ppdb_detach(db));
 	test_store_stop(&s);
+}
+
+/* Dies between the CAS that installs its version and the publish: the version is aborted. */
+static void die_installing(void *key)
+{
+	ppdb *mine;
+
+	test_require(!pp_fault_set("write.installed=kill:1"), "the fault is not understood");
+	mine = test_store_attach(&s, 0);
+	ppdb_put(mine, 0, (ppdb_slice){key, strlen(key)}, PPDB_S("never"), NULL, NULL);
+	test_require(false, "the put of %s returned", (char *)key);
+}
+
+/* A write that was undone leaves a key that has nothing but a tombstone, or nothing at all: both go, without another write to it. */
+Test(kill_clients, undone_writes_leave_no_keys)
+{
+	static char *keys[] = {"deleted long ago", "never there", "deleted and undone twice"};
+	ppdb_view *view;
+	ppdb *db;
+	uint64_t left = 1, clients;
+
+	if (!pp_fault_built())
+		cr_skip_test("this build has no fault points");
+	test_begin(120);
+	test_store_start(&s, "--memory 64M --wal-segment 4M");
+	db = test_store_attach(&s, 0);
+	for (unsigned i = 0; i < 3; i += 2)
+		test_ok(ppdb_put(db, 0, (ppdb_slice){keys[i], strlen(keys[i])}, PPDB_S("v"), NULL, NULL));
+	test_ok(ppdb_view_begin(db, PPDB_VIEW_SNAPSHOT, &view)); /* so that the tombstones stay until the deaths */
+	for (unsigned i = 0; i < 3; i += 2)
+		test_ok(ppdb_del(db, 0, (ppdb_slice){keys[i], strlen(keys[i])}, NULL, NULL));
+	clients = test_store_number(&s, "stat --json", "clients");
+	for (unsigned i = 0; i < 4; i++) {
+		test_require(WTERMSIG(test_collect(test_spawn(die_installing, keys[i < 3 ? i : 2]), true)) == SIGKILL, "the child did not die");
+		for (unsigned n = 0; n < 600 && test_store_number(&s, "stat --json", "clients") > clients; n++)
+			test_sleep_ms(20); /* until it is reaped: the next child would finish its write */
+	}
+	for (unsigned i = 0; i < 3; i++)
+		test_expect(PPDB_NOTFOUND, ppdb_get(db, 0, (ppdb_slice){keys[i], strlen(keys[i])}, NULL, 0, NULL));
+	ppdb_view_end(view);
+	for (unsigned i = 0; i < 600 && left; i++) {
+		test_sleep_ms(50);
+		left = test_store_number(&s, "check --json", "keys");
+	}
+	test_require(!left, "%llu keys are left of none", (unsigned long long)left);
+	test_ok(ppdb_detach(db));
+	test_store_check(&s, true);
 }
 
 Test(kill_clients, lockfree)
