@@ -95,7 +95,8 @@ LAYERS := $(B)/libpp-tools.a $(CLIENT)
 SO := $(B)/libppdb-client.so
 LIBS := $(LAYERS) $(if $(SRC_client),$(SO) $(B)/libppdb-client.a)
 BINS := $(if $(SRC_ppdbd),$(B)/ppdbd) $(if $(wildcard tools/ppdb.c),$(B)/ppdb)
-TESTS := $(SUITES:%=$(B)/tests/%) $(PROGS:%=$(B)/%) $(FUZZERS:%=$(B)/tests/fuzz/%)
+POWER := $(if $(wildcard tests/power/*.c),$(B)/tests/power)
+TESTS := $(SUITES:%=$(B)/tests/%) $(PROGS:%=$(B)/%) $(FUZZERS:%=$(B)/tests/fuzz/%) $(POWER)
 
 .PHONY: all tests
 all: $(LIBS) $(BINS) ## build the daemon, the command and the libraries (VARIANT=, LTO=1, V=1)
@@ -173,6 +174,12 @@ $$(B)/tests/$(1): $$(call objects,$$(wildcard tests/$(1)/*.c) $$(SRC_lib)) $$(LA
 endef
 $(foreach s,$(SUITES),$(eval $(call suite,$(s))))
 
+# The host's side of `make power`: a disk, what is left of it, and a judge. Nothing of the store is in it.
+$(POWER): $(call objects,$(wildcard tests/power/*.c)) $(O)/files
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$(Q)$(CC) $(PP_LDFLAGS) $(LDFLAGS) -o $@ $(inputs)
+
 # Real client programs: they see the public library and nothing else.
 $(B)/tests/progs/%: $(O)/tests/progs/%.o $(SO)
 	@mkdir -p $(@D)
@@ -194,7 +201,7 @@ $(B)/tests/fuzz/%: $(O)/tests/fuzz/%.o $(O)/tests/fuzz/lib/replay.o $(FUZZED)
 
 # --- Tests ------------------------------------------------------------------------------------------------------
 
-.PHONY: deps test unit system crash asan ubsan tsan fuzz model bench demo
+.PHONY: deps test unit system crash power asan ubsan tsan fuzz model bench demo
 AGAIN = @+$(MAKE) --no-print-directory
 RUN = @.ci/suite $(if $(FILTER),--filter '$(FILTER)')
 
@@ -216,6 +223,12 @@ system crash: ## the multi-process tests; kills at every instruction (both on th
 	@.ci/install-deps build test
 	$(AGAIN) VARIANT=fault tests
 	$(RUN) build/fault:$@
+
+power: ## guests whose power goes at random moments, every disk judged (minutes; ARGS="--boots N --cuts N")
+	@.ci/install-deps build test power
+	$(AGAIN) tests
+	$(AGAIN) VARIANT=fault tests
+	@PPDB_BUILD='$(abspath $(B))' tests/power/run $(ARGS)
 
 asan ubsan: ## unit and system tests under AddressSanitizer; under UBSan
 	@.ci/install-deps build test
