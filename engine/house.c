@@ -7,7 +7,7 @@
  *             refers to anything retired before the scan any more;
  *   announce  collect held snapshots and publish intervals, floor P and held set: owners free and prune by it.
  * Rounds run while something is written or retired, and a few more, so that an idle store comes to rest with nothing in limbo; while a
- * reader or a snapshot held something back they go on at leisure.
+ * reader or a snapshot held something back, or a client that wrote nothing left something, they go on at leisure.
  *
  * Dies inside: a round that was not announced is forgotten; the next daemon starts another.
  */
@@ -102,7 +102,7 @@ static bool round_step(struct pp_keeper *k)
 	}
 	if (written_since(k) || retired_since(k))
 		r->idle = 0;
-	else if (r->idle >= IDLE_ROUNDS && !r->pinned)
+	else if (r->idle >= IDLE_ROUNDS && !r->pinned && !k->house.limbo_left)
 		return false;
 	if (pp_now_ns() - r->started_ns < (r->idle < IDLE_ROUNDS ? ROUND_NS : PINNED_NS))
 		return false;

@@ -212,6 +212,23 @@ static unsigned sweep_ownerless(struct pp_thread *t, struct pp_safe *safe, uint6
 	return freed;
 }
 
+/* True: something in that page waits for another round, and no owner will look after it. */
+static bool in_limbo(struct pp_region *r, uint64_t page)
+{
+	struct pp_page *p = &r->pages[page];
+	uint64_t word = pp_load_acq(&p->word);
+	unsigned klass = pp_page_class(word);
+
+	if (pp_page_type(word) == PP_PAGE_LARGE)
+		return pp_block_state(pp_load_acq(&pp_page_block(r, page, 0, 0)->word)) == PP_BLOCK_RETIRED;
+	if (pp_page_type(word) != PP_PAGE_BLOCKS || pp_page_owner(word) || klass >= PP_CLASS_COUNT)
+		return pp_page_type(word) == PP_PAGE_EMPTY;
+	for (unsigned w = 0; w < pp_classes[klass].words; w++)
+		if (pp_load_rlx(&p->limbo[w])) /* hint */
+			return true;
+	return false;
+}
+
 static unsigned sweep_one(struct pp_thread *t, struct pp_safe *safe, uint64_t page)
 {
 	struct pp_page *p = &t->region->pages[page];
@@ -243,8 +260,11 @@ uint64_t pp_alloc_sweep(struct pp_thread *t, struct pp_safe *safe, uint64_t *cur
 			pp_page_recount(t->region);
 			t->sweep_all = t->swept_at == safe->version + 1;
 			t->swept_at = safe->version + 1;
+			t->limbo_left = t->limbo_seen;
+			t->limbo_seen = false;
 		}
-		freed += sweep_one(t, safe, (*cursor)++);
+		freed += sweep_one(t, safe, *cursor);
+		t->limbo_seen |= in_limbo(t->region, (*cursor)++);
 	}
 	pp_store_rel(&t->slot->holding, 0);
 	pp_stat_add(&t->slot->count.frees, freed);

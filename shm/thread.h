@@ -58,6 +58,7 @@ struct pp_thread {
 	unsigned parked;                 /* used entries of slot.parked */
 	uint32_t free_cursor;            /* segment where the search for free pages goes on */
 	uint64_t swept_at;               /* keeper: set_version + 1 when its pass over the pages began */
+	bool limbo_seen, limbo_left;     /* keeper: this pass, the last one left something that waits for a round */
 	bool sweep_all;                  /* keeper: nothing was announced during the last pass, so this one leaves nothing */
 	uint64_t pages_dry;              /* set_version + 1 at which no empty page could be turned free */
 	struct pp_safe safe;
