@@ -98,7 +98,7 @@ static void check_decided(struct check *c, pp_ref version, struct pp_version *v,
 static void check_chain(struct check *c, pp_ref cell_ref, struct pp_cell *cell)
 {
 	uint64_t at = pp_protect(c->t, &cell->head), newer_tag = 0, newer_seq = UINT64_MAX;
-	bool head = true;
+	bool head = true, decided = false;
 
 	if (!at)
 		complain(c, "key cell %#llx has no version", HEX(cell_ref));
@@ -119,8 +119,9 @@ static void check_chain(struct check *c, pp_ref cell_ref, struct pp_cell *cell)
 			complain(c, "version %#llx has a seq that is not below its successor's", HEX(at));
 		newer_seq = pp_version_seq(v);
 		check_decided(c, at, v, head, &newer_tag);
-		if (head && pp_version_flags(v) & PP_V_TOMBSTONE)
-			c->report->tombstones++;
+		if (!decided && newer_tag && pp_version_flags(v) & PP_V_TOMBSTONE)
+			c->report->tombstones++; /* the newest committed one */
+		decided = newer_tag != 0;
 		head = false;
 		if (older & PP_CUT)
 			return;

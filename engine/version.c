@@ -163,6 +163,7 @@ bool pp_version_prune(struct pp_thread *t, struct pp_cell *cell, unsigned steps)
 	uint64_t at = pp_protect(t, &cell->head), newer_tag = 0;
 	struct pp_version *v = NULL;
 	const struct pp_safe *safe = &t->safe;
+	bool left = false; /* a superseded version */
 
 	while (at && at != PP_DEAD && steps--) {
 		struct pp_version *w = pp_version_at(t, at);
@@ -183,6 +184,7 @@ bool pp_version_prune(struct pp_thread *t, struct pp_cell *cell, unsigned steps)
 			continue;
 		}
 		if (committed) {
+			left |= newer_tag != 0;
 			/* Nothing held below the floor: whatever is older than a version at or below it can go at once. */
 			if (tag <= safe->prune_floor && (!safe->held_count || safe->held[0] >= tag)) {
 				cut(t, cell, w);
@@ -192,7 +194,7 @@ bool pp_version_prune(struct pp_thread *t, struct pp_cell *cell, unsigned steps)
 		}
 		v = aborted || committed ? w : NULL; /* nobody touches `older` of an undecided version */
 		if (!older || older & PP_CUT)
-			return newer_tag && at != pp_load_acq(&cell->head);
+			return left;
 		at = pp_older_ref(older);
 	}
 	return at && at != PP_DEAD;
