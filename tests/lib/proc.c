@@ -86,7 +86,12 @@ static const char *variant(void)
 
 static void print_rerun(void)
 {
-	const char *v = variant(), *goal = !strcmp(v, "asan") || !strcmp(v, "ubsan") ? v : "system";
+	const char *v = variant(), *goal;
+	char exe[256] = "";
+
+	goal = readlink("/proc/self/exe", exe, sizeof(exe) - 1) > 0 && strrchr(exe, '/') ? strrchr(exe, '/') + 1 : "system";
+	if (!strcmp(v, "asan") || !strcmp(v, "ubsan"))
+		goal = v;
 
 	if (criterion_current_test && criterion_current_suite)
 		dprintf(2, "repeat: PPDB_SEED=%#llx make %s FILTER='%s/%s'\n", (unsigned long long)test_seed(), goal,
