@@ -21,6 +21,8 @@
 
 #define DUE_BYTES (UINT64_C(1) << 30)
 #define DURABLE_NS UINT64_C(60000000000)
+#define PAUSE_NS UINT64_C(250000000)   /* after one that failed, doubled each time */
+#define PAUSE_MAX_NS UINT64_C(30000000000)
 
 struct walk {
 	struct pp_keeper *k;
@@ -190,11 +192,28 @@ static int write_checkpoint(struct pp_keeper *k, uint64_t snapshot)
 	return finish(&w);
 }
 
+/* A full disk: the log may be what fills it. */
+static bool would_make_room(struct pp_keeper *k, uint64_t logged)
+{
+	return logged && pp_load_acq(&((struct pp_engine *)k->region.engine)->wal_full) && pp_wal_releasable(k->wal);
+}
+
 bool pp_keeper_checkpoint_due(struct pp_keeper *k)
 {
 	uint64_t due = k->config.checkpoint_bytes ? k->config.checkpoint_bytes : DUE_BYTES;
+	uint64_t logged = pp_load_rlx(&k->logged_bytes) - pp_load_rlx(&k->ckpt_bytes_at); /* stat */
 
-	return !k->log_error && pp_load_rlx(&k->logged_bytes) - pp_load_rlx(&k->ckpt_bytes_at) >= due; /* stat */
+	return !k->log_error && (logged >= due || would_make_room(k, logged)) && pp_now_ns() >= pp_load_rlx(&k->ckpt_retry_ns);
+}
+
+/* The reason may go away by itself, and each attempt writes as much as there is room for. */
+static void pause_after(struct pp_keeper *k, int rc)
+{
+	if (rc && k->ckpt_pause_ns < PAUSE_MAX_NS)
+		k->ckpt_pause_ns = k->ckpt_pause_ns ? 2 * k->ckpt_pause_ns : PAUSE_NS;
+	if (!rc)
+		k->ckpt_pause_ns = 0;
+	pp_store_rlx(&k->ckpt_retry_ns, rc ? pp_now_ns() + k->ckpt_pause_ns : 0); /* stat */
 }
 
 int pp_keeper_checkpoint(struct pp_keeper *k)
@@ -208,6 +227,7 @@ int pp_keeper_checkpoint(struct pp_keeper *k)
 	rc = write_checkpoint(k, snapshot);
 	pp_store_rel(&k->ckpt_running, 0);
 	pp_snapshot_drop(&k->ckpt);
+	pause_after(k, rc);
 	if (rc)
 		return rc;
 	pp_store_rlx(&k->ckpt_bytes_at, bytes); /* stat */

@@ -34,6 +34,7 @@
 #define LEAVES_REFILL 256
 #define WANTED_MAX (2 * PP_VALUE_MAX)
 #define HINTS_NS UINT64_C(20000000)
+#define RESERVE_NS UINT64_C(1000000000) /* until the next attempt to make the log's reserve */
 
 /* ---- reclamation round ------------------------------------------------------------------------------------------ */
 
@@ -267,6 +268,11 @@ int pp_keeper_prepare(struct pp_keeper *k)
 		return 0;
 	rc = pp_wal_prepare_for(k->wal, wanted(k));
 	pp_store_rel(&((struct pp_engine *)k->region.engine)->wal_full, rc == -ENOSPC);
+	if (!rc && pp_now_ns() >= k->reserve_ns) { /* only when nothing is wanted: it is for the start after this one */
+		rc = pp_wal_prepare_reserve(k->wal);
+		k->reserve_ns = rc < 0 ? pp_now_ns() + RESERVE_NS : 0;
+		rc = rc > 0;
+	}
 	return rc;
 }
 

@@ -89,8 +89,13 @@ struct pp_keeper {
 	struct pp_shards *shards;          /* engine/shards.c; made at the first step */
 	uint64_t readers_ns;               /* when their statistics were added up last */
 
+	/* maker */
+	uint64_t reserve_ns;               /* not before that the log's reserve is tried again */
+
 	/* checkpoints */
 	struct pp_thread ckpt;
+	pp_a64 ckpt_retry_ns;              /* after one that failed: not before that, unless asked for */
+	uint64_t ckpt_pause_ns;
 	pp_a64 ckpt_bytes_at;              /* logged_bytes at the last one */
 	pp_a32 ckpt_running;
 };

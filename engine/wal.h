@@ -131,6 +131,11 @@ uint64_t pp_wal_segment_room(const struct pp_wal *wal);
 int pp_wal_prepare(struct pp_wal *wal);
 /* The same, with room for `bytes` more than the spare segments. */
 int pp_wal_prepare_for(struct pp_wal *wal, uint64_t bytes);
+/* Keeps one zeroed file more, with which a daemon can start on a full disk. One thread; call it when pp_wal_prepare has enough. 1: made it,
+ * 0: it is there, -errno. */
+int pp_wal_prepare_reserve(struct pp_wal *wal);
+/* Are there segments that a checkpoint would let go? */
+bool pp_wal_releasable(const struct pp_wal *wal);
 /* After a durable checkpoint at S = epoch: segments that hold only epochs <= S are recycled (this incarnation's own) or
  * deleted. Returns the number of segments released, or -errno. */
 int pp_wal_release(struct pp_wal *wal, uint64_t epoch);

@@ -45,6 +45,8 @@ int pp_wal_backend_choose(struct pp_wal *wal)
 {
 	int rc = pp_wal_io_measure(&wal->segments.config, wal->estimate_ns);
 
+	if (rc == -ENOSPC) /* no room to measure in: what always works, until the next start */
+		rc = 0;
 	if (rc)
 		return rc;
 	memcpy(wal->floor_ns, wal->estimate_ns, sizeof(wal->floor_ns));

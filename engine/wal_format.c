@@ -54,7 +54,7 @@ int pp_wal_format_config(const struct pp_wal_config *given, struct pp_wal_config
 
 /* ---- names ---- */
 
-static const char *const prefixes[] = {"wal-", "new-", "spare-"};
+static const char *const prefixes[] = {"wal-", "new-", "spare-", "reserve-"};
 
 int pp_wal_format_path(char *path, const char *dir, enum pp_wal_file kind, uint64_t number)
 {

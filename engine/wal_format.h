@@ -22,7 +22,7 @@
 /* Fills in the defaults and checks the bounds; the result keeps pointers of `given`. */
 int pp_wal_format_config(const struct pp_wal_config *given, struct pp_wal_config *out);
 
-enum pp_wal_file { PP_WAL_FILE_LOG, PP_WAL_FILE_NEW, PP_WAL_FILE_SPARE, PP_WAL_FILE_OTHER };
+enum pp_wal_file { PP_WAL_FILE_LOG, PP_WAL_FILE_NEW, PP_WAL_FILE_SPARE, PP_WAL_FILE_RESERVE, PP_WAL_FILE_OTHER };
 
 /* "<dir>/wal-0000000000000001.log" and so on; `path` has PP_WAL_PATH bytes. */
 int pp_wal_format_path(char *path, const char *dir, enum pp_wal_file kind, uint64_t number);

@@ -41,6 +41,16 @@ int pp_wal_prepare_for(struct pp_wal *wal, uint64_t bytes)
 	return pp_wal_segments_make(&wal->segments, wal->config.spare_segments + (unsigned)more);
 }
 
+int pp_wal_prepare_reserve(struct pp_wal *wal)
+{
+	return pp_wal_segments_reserve(&wal->segments);
+}
+
+bool pp_wal_releasable(const struct pp_wal *wal)
+{
+	return pp_load_acq(&wal->segments.full_count);
+}
+
 int pp_wal_prepare(struct pp_wal *wal)
 {
 	return pp_wal_prepare_for(wal, 0);

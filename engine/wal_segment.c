@@ -7,10 +7,12 @@
  *
  * Only files that this process created are ever recycled or written: a killed predecessor's writes may still be on their way
  * to the files it had open; those are deleted, or, when recovery needed them, only read and deleted at release.
+ * The exception is reserve-0: zeros, synced before it got this name, and closed since. A daemon that starts on a full disk makes its first
+ * segment of it; it is made again when there is room for it besides the segments that are wanted.
  * A segment is released only when a unit behind it is durable: recovery can then begin in the next one.
  *
  * Threads: the writer takes and retires, any thread makes and releases. `making` is held during disk work, `lists` never.
- * A process that dies here leaves new-*, spare-* (deleted by the next open) or unused wal-* files (deleted when beyond the cut).
+ * A process that dies here leaves new-*, spare-* (deleted by the next open), reserve-0 (kept) or unused wal-* files (deleted when beyond the cut).
  */
 #include "engine/wal_segment.h"
 
@@ -23,6 +25,7 @@
 #include "shm/errors.h"
 
 #define MODE 0600
+#define RESERVE 0                      /* its number */
 
 /* ---- lists ---- */
 
@@ -99,14 +102,19 @@ static int write_header(struct pp_wal_segments *s, int fd, const char *path, uin
 }
 
 /* Zeros are written, not only reserved: an overwrite of written blocks needs no change of metadata at commit time. */
-static int create(struct pp_wal_segments *s, const char *path, uint64_t number, int *fd)
+static int create_zeros(struct pp_wal_segments *s, const char *path, int *fd)
 {
 	int rc = open_file(s, path, O_RDWR | O_CREAT | O_TRUNC, fd);
 
 	if (!rc)
 		rc = pp_file_reserve(s->config.disk, *fd, path, s->config.segment_bytes);
-	if (!rc)
-		rc = pp_file_zero(s->config.disk, *fd, path, 0, s->config.segment_bytes);
+	return rc ? rc : pp_file_zero(s->config.disk, *fd, path, 0, s->config.segment_bytes);
+}
+
+static int create(struct pp_wal_segments *s, const char *path, uint64_t number, int *fd)
+{
+	int rc = create_zeros(s, path, fd);
+
 	return rc ? rc : write_header(s, *fd, path, number);
 }
 
@@ -148,6 +156,19 @@ static int make_file(struct pp_wal_segments *s, bool recycle, const char *from, 
 	return rc;
 }
 
+/* The reserve becomes the segment, on a full disk. `full` is what is returned when there is none. */
+static int make_of_reserve(struct pp_wal_segments *s, uint64_t number, int *fd, int full)
+{
+	char sentence[256], from[PP_WAL_PATH];
+	int rc;
+
+	snprintf(sentence, sizeof(sentence), "%s", pp_detail_get());
+	rc = pp_wal_format_path(from, s->dir, PP_WAL_FILE_RESERVE, RESERVE);
+	if (!rc)
+		rc = make_file(s, true, from, number, fd);
+	return rc == -ENOENT ? pp_detail(full, "%s", sentence) : rc;
+}
+
 /* With `making` held. */
 static int make_one(struct pp_wal_segments *s, struct pp_wal_segment **out)
 {
@@ -161,6 +182,8 @@ static int make_one(struct pp_wal_segments *s, struct pp_wal_segment **out)
 					spare ? spare->number : s->next_number);
 	if (!rc)
 		rc = make_file(s, spare != NULL, from, segment->number, &segment->fd);
+	if (rc == -ENOSPC && s->starting)
+		rc = make_of_reserve(s, segment->number, &segment->fd, rc);
 	pp_wal_segments_free(s, spare);
 	if (rc) {
 		pp_wal_segments_free(s, segment);
@@ -191,6 +214,60 @@ int pp_wal_segments_make(struct pp_wal_segments *s, unsigned at_least)
 			rc = 1;
 		}
 	}
+	pthread_mutex_unlock(&s->making);
+	return rc;
+}
+
+/* ---- the reserve ---- */
+
+/* Is it there, and of the size of this configuration? One of another size is removed. */
+static bool reserve_there(struct pp_wal_segments *s, const char *path)
+{
+	uint64_t size = 0;
+	int fd;
+
+	if (pp_file_open(s->config.disk, path, O_RDONLY, 0, &fd))
+		return false;
+	if (pp_file_size(s->config.disk, fd, path, &size))
+		size = 0;
+	pp_file_close(s->config.disk, fd);
+	if (size == s->config.segment_bytes)
+		return true;
+	pp_file_remove(s->config.disk, path);
+	return false;
+}
+
+static int make_reserve(struct pp_wal_segments *s, const char *path)
+{
+	char from[PP_WAL_PATH];
+	int fd = -1, rc = pp_wal_format_path(from, s->dir, PP_WAL_FILE_NEW, RESERVE);
+
+	if (!rc)
+		rc = create_zeros(s, from, &fd);
+	if (!rc)
+		rc = pp_file_sync(s->config.disk, fd, from);
+	pp_file_close(s->config.disk, fd);
+	if (!rc)
+		rc = pp_file_rename(s->config.disk, from, path);
+	if (!rc)
+		rc = pp_file_sync_dir(s->config.disk, s->dir);
+	if (rc)
+		pp_file_remove(s->config.disk, from);
+	return rc ? rc : 1;
+}
+
+int pp_wal_segments_reserve(struct pp_wal_segments *s)
+{
+	char path[PP_WAL_PATH];
+	int rc = 0;
+
+	if (s->reserved)
+		return 0;
+	pthread_mutex_lock(&s->making);
+	rc = pp_wal_format_path(path, s->dir, PP_WAL_FILE_RESERVE, RESERVE);
+	if (!rc && !reserve_there(s, path))
+		rc = make_reserve(s, path);
+	s->reserved = rc >= 0;
 	pthread_mutex_unlock(&s->making);
 	return rc;
 }
@@ -374,6 +451,7 @@ static int adopt_older(struct pp_wal_segments *s, const struct pp_wal_recovered 
 int pp_wal_segments_init(struct pp_wal_segments *s, const struct pp_wal_config *config,
 			 const struct pp_wal_recovered *recovered)
 {
+	char reserve[PP_WAL_PATH];
 	int rc;
 
 	memset(s, 0, sizeof(*s));
@@ -388,7 +466,13 @@ int pp_wal_segments_init(struct pp_wal_segments *s, const struct pp_wal_config *
 	if (!rc)
 		rc = remove_kind(s, PP_WAL_FILE_SPARE, 0, UINT64_MAX);
 	if (!rc)
+		rc = pp_wal_format_path(reserve, s->dir, PP_WAL_FILE_RESERVE, RESERVE);
+	if (!rc)
+		reserve_there(s, reserve); /* so that one of another size is gone */
+	s->starting = true;
+	if (!rc)
 		rc = pp_wal_segments_make(s, 1);
+	s->starting = false;
 	if (rc < 0)
 		return rc;
 	/* Only now: before the new header was durable, these could still have been needed to find the cut. */

@@ -25,6 +25,8 @@ struct pp_wal_segments {
 
 	pthread_mutex_t making;    /* one maker at a time; holds next_number. Taken before `lists` */
 	uint64_t next_number;
+	bool starting;             /* the reserve may be used: there is nothing else to begin with */
+	bool reserved;             /* the reserve is there; the one thread that makes it */
 	pthread_mutex_t lists;     /* short: the lists below */
 	struct pp_wal_segment *ready, *ready_tail;   /* with header, next to be written */
 	struct pp_wal_segment *full, *full_tail;     /* oldest first */
@@ -45,6 +47,9 @@ void pp_wal_segments_destroy(struct pp_wal_segments *segments);
 
 /* Any thread. 1: made one more, 0: there are enough (`at_least` ready), else -errno. */
 int pp_wal_segments_make(struct pp_wal_segments *segments, unsigned at_least);
+/* Keeps a zeroed file for the start of the next daemon, should the disk be full then. One thread, when enough are ready. 1: made it,
+ * 0: it is there, else -errno. */
+int pp_wal_segments_reserve(struct pp_wal_segments *segments);
 /* Writer: the next ready segment, or NULL. */
 struct pp_wal_segment *pp_wal_segments_take(struct pp_wal_segments *segments);
 /* Writer: the segment is full. */

@@ -67,7 +67,8 @@ int pp_store_lock(const char *path, unsigned wait_ms, int *out)
 		return rc;
 	}
 	n = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
-	if (ftruncate(fd, 0) || pwrite(fd, text, (size_t)n, 0) != n) {
+	/* over what is there, which takes no space; on a full disk the first one goes without: the text is for people */
+	if ((pwrite(fd, text, (size_t)n, 0) != n || ftruncate(fd, n)) && errno != ENOSPC) {
 		rc = pp_detail(-errno, "cannot write the lock file %s: %s", path, strerror(errno));
 		close(fd);
 		return rc;

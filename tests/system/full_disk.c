@@ -30,6 +30,22 @@ static void says(const char *text)
 	test_require(strstr(test_detail(), text), "no '%s' in: %s", text, test_detail());
 }
 
+static bool reserve_there(void)
+{
+	char path[160];
+
+	snprintf(path, sizeof(path), "%.100s/wal/reserve-0000000000000000.log", s.data);
+	return !access(path, F_OK);
+}
+
+/* The daemon keeps one segment more than the log needs. */
+static void await_reserve(void)
+{
+	for (unsigned i = 0; i < 1500 && !reserve_there(); i++)
+		test_sleep_ms(20);
+	test_require(reserve_there(), "no reserve was made");
+}
+
 static bool begin(bool ext4)
 {
 	test_begin(200);
@@ -40,25 +56,32 @@ static bool begin(bool ext4)
 	snprintf(s.data, sizeof(s.data), "%.90s/data", folder);
 	test_mount_ballast(folder, 32);
 	test_require(!test_store_try(&s), "ppdbd did not start");
+	await_reserve();
 	return true;
 }
 
-static void failed_start(const char *text)
+/* So that not even a small file finds room. */
+static void fill_the_rest(void)
 {
-	char out[4096];
+	char path[160];
+	static const char zeros[4096];
 	FILE *f;
-	size_t n;
-	int rc;
 
-	unlink(s.messages);
-	rc = test_store_try(&s);
-	test_require(rc == 1, "ppdbd gave %d", rc);
-	f = fopen(s.messages, "r");
-	n = f ? fread(out, 1, sizeof(out) - 1, f) : 0;
-	out[n] = '\0';
-	if (f)
-		fclose(f);
-	test_require(strstr(out, text), "no '%s' in: %s", text, out);
+	snprintf(path, sizeof(path), "%.100s/rest", folder);
+	f = fopen(path, "w");
+	test_require(f, "%s: %s", path, strerror(errno));
+	setbuf(f, NULL);
+	while (fwrite(zeros, 1, sizeof(zeros), f) == sizeof(zeros))
+		;
+	fclose(f);
+}
+
+static void drop_the_rest(void)
+{
+	char path[160];
+
+	snprintf(path, sizeof(path), "%.100s/rest", folder);
+	unlink(path);
 }
 
 static void through_full(void)
@@ -85,18 +108,24 @@ static void through_full(void)
 		test_ok(ledger_del(l, db, i, i % 64 ? &async : &durable));
 	test_ok(ppdb_sync(db, -1));
 	ledger_judge(l, reader);
+	fill_the_rest();
 	test_say("full, cold start");
 	test_ok(ppdb_detach(reader));
 	test_ok(ppdb_detach(db));
 	test_store_kill(&s);
 	unlink(s.arena);
-	failed_start("No space left on device"); /* it needs a segment of its own */
-	test_mount_drop_ballast(folder);
-	test_mount_ballast(folder, 16);
+	/* it needs a segment of its own, and there is no room for one: that is what the reserve is for */
 	test_require(!test_store_try(&s), "ppdbd did not start");
+	test_require(!reserve_there(), "the reserve was not used");
 	db = test_store_attach(&s, 0);
 	ledger_judge(l, db);
+	for (unsigned i = 1; i < 40; i += 2)
+		test_ok(ledger_del(l, db, i, i % 8 == 1 ? &durable : &async));
+	test_expect(-ENOSPC, ledger_put(l, db, n + 40, 20000, &async));
+	test_ok(ppdb_sync(db, -1));
+	ledger_judge(l, db);
 	test_say("space");
+	drop_the_rest();
 	test_mount_drop_ballast(folder);
 	for (unsigned i = 0; i < 1000 && room < 200; i++) {
 		rc = ledger_put(l, db, n + 100 + room, 20000, &async);
@@ -105,6 +134,7 @@ static void through_full(void)
 			test_sleep_ms(20);
 	}
 	test_require(room == 200, "still %s: %s", test_name_of(rc), test_detail());
+	await_reserve();
 	test_ok(ppdb_sync(db, -1));
 	ledger_judge(l, db);
 	test_ok(ppdb_detach(db));
@@ -191,6 +221,37 @@ Test(full_disk, checkpoint)
 	ledger_judge(l, db);
 	for (unsigned i = 0; i < 50; i++)
 		test_ok(ledger_put(l, db, i, 2000, NULL));
+	ledger_judge(l, db);
+	test_ok(ppdb_detach(db));
+	test_store_check(&s, true);
+}
+
+/* The log is what fills the disk, and a checkpoint would let it go: nobody has to ask for one. */
+Test(full_disk, makes_a_checkpoint)
+{
+	struct ledger *l = ledger_new();
+	unsigned refused = 0;
+	uint64_t begun;
+	ppdb *db;
+	int rc;
+
+	if (!begin(false))
+		return;
+	db = test_store_attach(&s, 0);
+	for (unsigned i = 0; i < 6000; i++) { /* 120 MB through 32, never more than 1 of them alive */
+		begun = test_now_ns();
+		while ((rc = ledger_put(l, db, i % 50, 20000, &async)) && test_now_ns() - begun < 60000000000u) {
+			test_require(rc == -ENOSPC || rc == PPDB_OVERLOAD, "%s: %s", test_name_of(rc), test_detail());
+			refused++;
+			test_sleep_ms(10);
+		}
+		test_require(!rc, "write %u, after %u that were refused: still %s: %s", i, refused, test_name_of(rc), test_detail());
+	}
+	test_ok(ppdb_sync(db, -1));
+	ledger_judge(l, db);
+	test_ok(ppdb_detach(db));
+	test_store_cold(&s);
+	db = test_store_attach(&s, 0);
 	ledger_judge(l, db);
 	test_ok(ppdb_detach(db));
 	test_store_check(&s, true);
