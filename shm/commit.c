@@ -6,8 +6,8 @@
  *     ones have added since.
  *  2. MADV_COLLAPSE: the kernel makes one huge page of the piece, zero where it was a hole. It works on shmem whatever
  *     shmem_enabled says, costs what the small pages would cost, and every process that maps the file at a 2 MiB boundary profits.
- *     An empty piece is refused, hence step 1 first; a piece that has all its small pages takes six times as long, hence no
- *     fallocate of the whole piece. All failures are ignored.
+ *     An empty piece is refused, and by kernel 6.1 one of which this process has touched nothing, hence step 1 and a touch; a piece
+ *     that has all its small pages takes six times as long, hence no fallocate of the whole piece. All failures are ignored.
  *  3. MADV_POPULATE_WRITE faults in what is still missing; a full file system is an error here, where a touch would be SIGBUS.
  *     Where step 2 did its work this finds nothing to do. Where not, it costs more than fallocate, but the first touch comes for
  *     free then, and pages that were written are never taken back by a fallocate that fails half-way.
@@ -75,6 +75,8 @@ static int commit_piece(int fd, uint8_t *base, uint64_t offset, enum pp_page_kin
 		rc = allocate(fd, offset, PP_SEGMENT_BYTES);
 	else
 		rc = allocate(fd, offset + PP_SEGMENT_BYTES - SMALL_PAGE, SMALL_PAGE);
+	if (!rc && kind == PP_MEM_THP)
+		rc = populate(fd, base, offset + PP_SEGMENT_BYTES - SMALL_PAGE, SMALL_PAGE);
 	if (rc)
 		return rc;
 	if (kind == PP_MEM_THP && !madvise(base + offset, PP_SEGMENT_BYTES, MADV_COLLAPSE) && huge)

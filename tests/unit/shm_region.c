@@ -458,3 +458,39 @@ Test(region_fresh, hugetlb_is_committed_at_once)
 	cr_expect_gt(pwrite(fd, reserve, strlen(reserve), 0), 0);
 	close(fd);
 }
+
+/* Whether the kernel makes a huge page of a piece of this file of which only the end is there: what shm/commit.c relies on. */
+static bool kernel_collapses(void)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	uint8_t *space = mmap(NULL, 2 * PP_SEGMENT_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint8_t *base = (uint8_t *)(((uintptr_t)space + PP_SEGMENT_BYTES - 1) & ~(uintptr_t)(PP_SEGMENT_BYTES - 1));
+	bool yes;
+
+	cr_assert(fd >= 0 && space != MAP_FAILED);
+	cr_assert_eq(ftruncate(fd, PP_SEGMENT_BYTES), 0);
+	cr_assert_neq(mmap(base, PP_SEGMENT_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0), MAP_FAILED);
+	base[PP_SEGMENT_BYTES - 1] = 1;
+	yes = !madvise(base, PP_SEGMENT_BYTES, 25 /* MADV_COLLAPSE */);
+	munmap(space, 2 * PP_SEGMENT_BYTES);
+	close(fd);
+	unlink(path);
+	return yes;
+}
+
+Test(region_fresh, huge_pages_where_the_kernel_makes_them)
+{
+	struct pp_region_config c = help_config(path);
+
+	mkdir(help_folder(), 0700);
+	if (!kernel_collapses())
+		cr_skip_test("this kernel makes no huge pages of a tmpfs file");
+	c.memory_bytes = 64 << 20;
+	cr_assert_eq(pp_region_create(&c, &region), 0, "%s", pp_detail_get());
+	cr_assert_eq(region.header->page_kind, PP_MEM_THP);
+	for (unsigned i = 0; i < 4; i++)
+		cr_assert_eq(pp_region_grow(&region, 0), 0);
+	/* one or the other may be refused when memory is in pieces */
+	cr_assert_geq(pp_load_acq(&region.globals->huge_segments), pp_load_acq(&region.globals->committed_segments) / 2);
+	pp_region_unmap(&region);
+}
