@@ -52,14 +52,15 @@ static int try_lock(int fd, unsigned wait_ms)
 int pp_store_lock(const char *path, unsigned wait_ms, int *out)
 {
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600), rc, n;
-	char text[24];
+	char text[24], who[32] = "";
 
 	if (fd < 0)
 		return pp_detail(-errno, "cannot open the lock file %s: %s", path, strerror(errno));
 	rc = try_lock(fd, wait_ms);
+	if (rc == -EBUSY && holder(fd))
+		snprintf(who, sizeof(who), " (pid %ld)", holder(fd));
 	if (rc == -EBUSY)
-		pp_detail(rc, "another ppdbd (pid %ld) holds %s: stop it, or choose another name or directory", holder(fd),
-			path);
+		pp_detail(rc, "another ppdbd%s holds %s: stop it, or choose another name or directory", who, path);
 	else if (rc)
 		pp_detail(rc, "cannot lock %s: %s", path, strerror(-rc));
 	if (rc) {
@@ -67,8 +68,8 @@ int pp_store_lock(const char *path, unsigned wait_ms, int *out)
 		return rc;
 	}
 	n = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
-	/* over what is there, which takes no space; on a full disk the first one goes without: the text is for people */
-	if ((pwrite(fd, text, (size_t)n, 0) != n || ftruncate(fd, n)) && errno != ENOSPC) {
+	/* Over what is there, which takes no space. A full disk, or hugetlbfs, which takes no writes, goes without: the text is for people. */
+	if ((pwrite(fd, text, (size_t)n, 0) != n || ftruncate(fd, n)) && errno != ENOSPC && errno != EINVAL) {
 		rc = pp_detail(-errno, "cannot write the lock file %s: %s", path, strerror(errno));
 		close(fd);
 		return rc;

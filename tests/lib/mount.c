@@ -19,6 +19,7 @@
 
 static char mounted[MOUNTS][128];
 static unsigned mounts;
+static int huge_added;
 
 static void note(const char *folder)
 {
@@ -26,10 +27,28 @@ static void note(const char *folder)
 	strcpy(mounted[mounts++], folder);
 }
 
+static unsigned huge_pages(int change)
+{
+	const char *path = "/proc/sys/vm/nr_hugepages";
+	FILE *f = fopen(path, change ? "r+" : "r");
+	unsigned n = 0;
+
+	if (f && fscanf(f, "%u", &n) == 1 && change) {
+		rewind(f);
+		fprintf(f, "%d", (int)n + change);
+	}
+	if (f)
+		fclose(f);
+	return n;
+}
+
 void test_mounts_end(void)
 {
 	while (mounts)
 		umount2(mounted[--mounts], MNT_DETACH);
+	if (huge_added)
+		huge_pages(-huge_added);
+	huge_added = 0;
 }
 
 static bool own_namespace(void)
@@ -76,6 +95,26 @@ bool test_mount_ext4(const char *folder, unsigned mib)
 		return true;
 	}
 	fprintf(stderr, "skipped: no ext4 on a loop device at %s\n", folder);
+	return false;
+}
+
+bool test_mount_hugetlb(const char *folder, unsigned mib)
+{
+	char options[64];
+	unsigned before = huge_pages(0);
+
+	if (!own_namespace())
+		return false;
+	test_require(!mkdir(folder, 0700) || errno == EEXIST, "%s: %s", folder, strerror(errno));
+	huge_pages((int)mib / 2);
+	huge_added = (int)(huge_pages(0) - before);
+	/* min_size: whatever others do to the pool meanwhile, these pages are ours */
+	snprintf(options, sizeof(options), "pagesize=2M,mode=0700,min_size=%uM", mib);
+	if (huge_added > 0 && !mount("none", folder, "hugetlbfs", 0, options)) {
+		note(folder);
+		return true;
+	}
+	fprintf(stderr, "skipped: no %u MiB of huge pages at %s\n", mib, folder);
 	return false;
 }
 

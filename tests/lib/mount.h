@@ -10,6 +10,8 @@
  * here (not root, no loop device). Daemons started from now on see it; other processes do not. */
 bool test_mount_tmpfs(const char *folder, unsigned mib);
 bool test_mount_ext4(const char *folder, unsigned mib);
+/* A hugetlbfs there, and huge pages of 2 MiB for it, which the machine gets back at the end. */
+bool test_mount_hugetlb(const char *folder, unsigned mib);
 /* Takes all of them away; to be called before test_stores_end, which removes the folders. */
 void test_mounts_end(void);
 /* A tmpfs gets another size. */
