@@ -72,6 +72,24 @@ int pp_numa_of(void *addr)
 	return node;
 }
 
+/* The cpus of the node that the calling thread may use. */
+static int cpus_of(unsigned node, struct bitmask *cpus)
+{
+	struct bitmask *allowed = numa_allocate_cpumask();
+	int rc = allowed ? 0 : -ENOMEM;
+
+	if (!rc && (numa_node_to_cpus((int)node, cpus) || numa_sched_getaffinity(0, allowed) < 0))
+		rc = -errno;
+	for (unsigned cpu = 0; !rc && cpu < cpus->size; cpu++)
+		if (!numa_bitmask_isbitset(allowed, cpu))
+			numa_bitmask_clearbit(cpus, cpu);
+	if (!rc && !numa_bitmask_weight(cpus))
+		rc = -ENOENT;
+	if (allowed)
+		numa_free_cpumask(allowed);
+	return rc;
+}
+
 int pp_numa_pin(unsigned node)
 {
 	struct bitmask *cpus;
@@ -82,9 +100,7 @@ int pp_numa_pin(unsigned node)
 	cpus = numa_allocate_cpumask();
 	if (!cpus)
 		return -ENOMEM;
-	rc = numa_node_to_cpus((int)node, cpus) ? -errno : 0;
-	if (!rc && !numa_bitmask_weight(cpus))
-		rc = -ENOENT;
+	rc = cpus_of(node, cpus);
 	if (!rc && numa_sched_setaffinity(0, cpus) < 0)
 		rc = -errno;
 	numa_free_cpumask(cpus);

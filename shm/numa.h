@@ -28,7 +28,7 @@ int pp_numa_prefer(void *addr, uint64_t bytes, unsigned node);
 /* Node that the page at addr (touched already) lies on, or -errno. */
 int pp_numa_of(void *addr);
 
-/* Pins the calling thread to the cpus of `node`; 0, -ENOENT (node without cpus) or -errno. */
+/* Keeps the calling thread to those of its cpus (taskset, cpuset) that belong to `node`; 0, -ENOENT (there are none) or -errno. */
 int pp_numa_pin(unsigned node);
 
 #endif
