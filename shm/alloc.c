@@ -29,6 +29,7 @@
  */
 #include "shm/alloc_internal.h"
 #include "shm/fault.h"
+#include "shm/place.h"
 
 /* ---- the hand --------------------------------------------------------------------------------------------------- */
 
@@ -422,8 +423,7 @@ bool pp_alloc_ahead(struct pp_thread *t, uint64_t pages)
 
 	if ((int64_t)pp_load_rlx(&t->region->globals->free_pages) >= (int64_t)want || pp_page_recount(t->region) >= want) /* hint */
 		return false;
-	/* for each node in turn */
-	return !pp_region_grow(t->region, (unsigned)(pp_load_acq(&t->region->globals->committed_segments) % t->region->fixed.nodes));
+	return !pp_region_grow(t->region, pp_place_turn(&t->region->fixed, pp_load_acq(&t->region->globals->committed_segments)));
 }
 
 static void release_hand(struct pp_thread *t, unsigned place, unsigned klass)

@@ -16,6 +16,7 @@
 #include "shm/commit.h"
 #include "shm/live.h"
 #include "shm/numa.h"
+#include "shm/place.h"
 
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -215,15 +216,21 @@ static int commit_front(struct pp_region *r, struct pp_header *h, int kind)
 {
 	uint64_t front = align_up(h->off_pages + FIRST_SEGMENTS * PP_PAGES_PER_SEGMENT * sizeof(struct pp_page),
 				  PP_SEGMENT_BYTES);
-	uint64_t huge = 0;
-	int rc;
+	uint64_t huge = 0, tried = 0;
+	int rc = 0;
 
 	if (kind == PP_MEM_HUGETLB)
 		front = h->off_segments;
-	rc = pp_commit(r->fd, r->base, 0, front, kind, &huge);
+	pp_place_front(r->fd, h, front, kind == PP_MEM_HUGETLB);
+	for (uint64_t at = 0; at < front && !rc; at += PP_SEGMENT_BYTES) {
+		int piece = pp_place_kind(h, at, kind);
+
+		tried += piece == PP_MEM_THP;
+		rc = pp_commit(r->fd, r->base, at, PP_SEGMENT_BYTES, (enum pp_page_kind)piece, &huge);
+	}
 	if (rc)
 		return rc;
-	h->page_kind = (uint32_t)(kind == PP_MEM_THP && !huge ? PP_MEM_4K : kind);
+	h->page_kind = (uint32_t)(tried && !huge ? PP_MEM_4K : kind);
 	memcpy(r->base, h, sizeof(*h));
 	set_pointers(r, h);
 	set_first_values(r, huge);
@@ -236,7 +243,7 @@ static int commit_segments(struct pp_region *r)
 	int rc = 0;
 
 	for (uint64_t i = 0; i < wanted && !rc; i++)
-		rc = pp_region_grow(r, (unsigned)(i % r->fixed.nodes));
+		rc = pp_region_grow(r, pp_place_turn(&r->fixed, i));
 	return rc;
 }
 
@@ -260,6 +267,9 @@ static int create(const struct pp_region_config *c, struct pp_region *r)
 	kind = wanted_kind(c, r->fd);
 	if (kind < 0)
 		return kind;
+	/* Pages of hugetlb are made through mappings of their range (shm/place.c), which must not reach beyond the file. */
+	if (kind == PP_MEM_HUGETLB && ftruncate(r->fd, (off_t)(h.off_segments + h.max_segments * PP_SEGMENT_BYTES)))
+		return pp_detail(-errno, "cannot make %s as long as the arena: %s", r->temp, strerrordesc_np(errno));
 	rc = map_file(r, h.memory_max);
 	if (!rc)
 		rc = commit_front(r, &h, kind);

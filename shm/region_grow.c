@@ -10,7 +10,7 @@
  */
 #include "shm/commit.h"
 #include "shm/fault.h"
-#include "shm/numa.h"
+#include "shm/place.h"
 #include "shm/region.h"
 
 #include <stdio.h>
@@ -69,7 +69,7 @@ static int back_segment(struct pp_region *r, uint64_t n, unsigned node, uint64_t
 	if (rc)
 		return rc;
 	if (r->fixed.nodes > 1) {
-		pp_numa_prefer(r->base + offset, PP_SEGMENT_BYTES, node); /* failing costs locality only */
+		pp_place_segment(r, offset, node); /* failing costs locality only */
 		note_node(r, n, node);
 	}
 	PP_FAULT_POINT("region.grow.bound");

@@ -22,6 +22,7 @@
 #include "shm/clock.h"
 #include "shm/counters.h"
 #include "shm/numa.h"
+#include "shm/place.h"
 
 #include <assert.h>
 #include <string.h>
@@ -110,8 +111,8 @@ static void fill(struct pp_thread *t, struct pp_region *r, struct pp_slot *s, un
 int pp_slot_claim(struct pp_region *r, uint32_t proc, struct pp_thread *t)
 {
 	bool daemon = pp_load_acq(&r->procs[proc].flags) & PP_PROC_DAEMON;
-	unsigned below = daemon ? 0 : r->fixed.daemon_slots, nodes = r->fixed.nodes ? r->fixed.nodes : 1;
-	unsigned slots = r->fixed.slots - below, first = daemon ? 0 : (unsigned)((uint64_t)slots * my_node(r) / nodes);
+	unsigned below = daemon ? 0 : r->fixed.daemon_slots;
+	unsigned slots = r->fixed.slots - below, first = daemon ? 0 : pp_first_slot(&r->fixed, my_node(r)) - below;
 
 	if (r->readonly)
 		return pp_detail(PPDB_READONLY, "a read-only mapping has no slots of its own");

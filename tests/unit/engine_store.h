@@ -50,7 +50,7 @@ static inline void engine_store_open(struct engine_store *s, enum pp_strategy st
 	snprintf(s->arena, sizeof(s->arena), "%s/arena", s->dir);
 	c.data_dir = s->dir;
 	c.region = (struct pp_region_config){.path = s->arena, .name = "unit", .memory_bytes = 128 << 20, .slots = 16, .procs = 8,
-		.ring_entries = 1024, .stripes = 64, .shards = shards, .strategy = strategy, .pages = PP_MEM_4K};
+		.ring_entries = 1024, .stripes = 64, .shards = shards, .strategy = strategy, .pages = PP_MEM_4K, .numa = 1};
 	rc = pp_keeper_open(&c, &s->keeper);
 	cr_assert_eq(rc, 0, "open: %s %s", pp_error_text(rc), pp_detail_get());
 	s->region = pp_keeper_region(s->keeper);
