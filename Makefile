@@ -201,7 +201,7 @@ $(B)/tests/fuzz/%: $(O)/tests/fuzz/%.o $(O)/tests/fuzz/lib/replay.o $(FUZZED)
 
 # --- Tests ------------------------------------------------------------------------------------------------------
 
-.PHONY: deps test unit system crash power asan ubsan tsan fuzz model bench demo
+.PHONY: deps test unit system crash power numa asan ubsan tsan fuzz model bench demo
 AGAIN = @+$(MAKE) --no-print-directory
 RUN = @.ci/suite $(if $(FILTER),--filter '$(FILTER)')
 
@@ -223,6 +223,11 @@ system crash: ## the multi-process tests; kills at every instruction (both on th
 	@.ci/install-deps build test
 	$(AGAIN) VARIANT=fault tests
 	$(RUN) build/fault:$@
+
+numa: ## a guest with two NUMA nodes: where memory lies there (minutes)
+	@.ci/install-deps build test power
+	$(AGAIN) tests
+	@PPDB_BUILD='$(abspath $(B))' tests/numa/run $(ARGS)
 
 power: ## guests whose power goes at random moments, every disk judged (minutes; ARGS="--boots N --cuts N")
 	@.ci/install-deps build test power
