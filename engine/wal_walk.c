@@ -253,7 +253,12 @@ int pp_wal_walk_run(struct pp_wal_walk *walk, pp_wal_visit *visit, void *ctx)
 	for (size_t i = 0; i < walk->count && !walk->ended_badly; i++) {
 		const struct pp_wal_file_entry *next = pp_wal_walk_successor(walk, i);
 		uint64_t limit = next ? next->header.cut_unit : walk->end_unit;
-		int rc = enter_file(walk, i, limit);
+		int rc;
+
+		/* Dead as a whole: being deleted when the power failed, so that some of its generation may be gone. */
+		if (next && walk->at.unit >= limit)
+			continue;
+		rc = enter_file(walk, i, limit);
 
 		if (!rc)
 			rc = walk_file(walk, limit, next == NULL, visit, ctx);
