@@ -9,7 +9,7 @@
  * A stream has one writer thread and shares nothing with the others but the directory; the error of a stream stays in it and
  * commit refuses. Counters for progress are owner-written (relaxed, statistics).
  *
- * A process that dies here leaves files that no manifest names, and perhaps MANIFEST.tmp; the next begin removes both.
+ * A process that dies here leaves files that no manifest names, and perhaps MANIFEST.tmp; the next begin or commit removes them.
  */
 #include "engine/checkpoint.h"
 #include "engine/ckpt_file.h"
@@ -61,8 +61,8 @@ static bool parse_name(const char *name, uint64_t *number)
 struct sweep {
 	struct pp_disk *disk;
 	const char *dir;
-	bool remove_others;
-	uint64_t keep, highest;
+	uint64_t from, to;         /* removed: files with these numbers */
+	uint64_t highest;          /* of all that were met */
 };
 
 static int sweep_name(void *ctx, const char *name)
@@ -70,29 +70,31 @@ static int sweep_name(void *ctx, const char *name)
 	struct sweep *s = ctx;
 	char path[PATH_MAX];
 	uint64_t number = 0;
-	bool stream = parse_name(name, &number);
 
-	if (stream && number > s->highest)
+	if (!parse_name(name, &number))
+		return 0;
+	if (number > s->highest)
 		s->highest = number;
-	if (s->remove_others && (stream ? number != s->keep : !strcmp(name, PP_CKPT_MANIFEST ".tmp")) &&
-	    !pp_ckpt_path(path, s->dir, name))
+	if (number >= s->from && number <= s->to && !pp_ckpt_path(path, s->dir, name))
 		s->disk->remove(s->disk, path);
 	return 0;
 }
 
-/* Removes all files but those of `keep`; *highest is the greatest number met. A file that cannot be removed only takes
- * space: no error. */
-static int sweep_dir(struct pp_ckpt_writer *w, bool remove_others, uint64_t keep, uint64_t *highest)
+/* A file that cannot be removed only takes space: no error. */
+static int sweep_dir(struct pp_ckpt_writer *w, uint64_t from, uint64_t to, uint64_t *highest)
 {
-	struct sweep s = {.disk = w->disk, .dir = w->dir, .remove_others = remove_others, .keep = keep, .highest = *highest};
+	struct sweep s = {.disk = w->disk, .dir = w->dir, .from = from, .to = to};
 	int rc = pp_file_list(w->disk, w->dir, sweep_name, &s);
 
 	*highest = s.highest;
 	return rc;
 }
 
-/* A damaged manifest is no reason to stop: the store in memory is whole, and this checkpoint will replace it. Until then all
- * files stay. */
+/*
+ * Files of unfinished checkpoints go; older ones than that of the manifest stay until a commit has succeeded: an earlier commit
+ * may have renamed without the directory's sync, and if that failed, a second one that succeeds proves nothing. A damaged
+ * manifest is no reason to stop: the store in memory is whole, and this checkpoint will replace it. Until then all files stay.
+ */
 static int choose_number(struct pp_ckpt_writer *w)
 {
 	uint64_t current = 0, highest = 0;
@@ -101,13 +103,7 @@ static int choose_number(struct pp_ckpt_writer *w)
 
 	if (rc < 0 && rc > PPDB_NOTFOUND && rc != -ENOENT)
 		return rc;
-	/* An earlier commit may have renamed without reaching the directory sync. */
-	if (known)
-		rc = pp_file_sync_dir(w->disk, w->dir);
-	else
-		rc = 0;
-	if (!rc)
-		rc = sweep_dir(w, known, current, &highest);
+	rc = sweep_dir(w, known ? current + 1 : UINT64_MAX, UINT64_MAX, &highest);
 	w->number = (highest > current ? highest : current) + 1;
 	return rc;
 }
@@ -524,7 +520,7 @@ int pp_ckpt_commit(struct pp_ckpt_writer *w, const uint64_t *floors, size_t nflo
 	if (!rc)
 		rc = replace_manifest(w, bytes, size, &renamed);
 	if (!rc)
-		(void)sweep_dir(w, true, w->number, &highest);
+		(void)sweep_dir(w, 0, w->number - 1, &highest);
 	free(bytes);
 	free_writer(w, !renamed);
 	return rc;
