@@ -62,7 +62,7 @@ static void finish_header(struct pp_wal *wal, struct pp_wal_slot *slot)
 		.tag_before = slot->tag_before,
 		.first_epoch = slot->first_epoch,
 		.last_epoch = slot->last_epoch,
-		.durable_unit = pp_load_rlx(&wal->done_unit), /* owner */
+		.durable_unit = wal->done_unit,
 		.total_bytes = slot->total,
 		.payload_bytes = slot->fill - PP_WAL_UNIT_HEADER,
 		.first_record = slot->carry_end,
@@ -133,10 +133,12 @@ static void advance(struct pp_wal *wal)
 	while (wal->head < wal->next && pp_wal_slot_at(wal, wal->head)->complete) {
 		struct pp_wal_slot *slot = pp_wal_slot_at(wal, wal->head);
 
-		/* [wal_flight.advance:store] pairs [wal_open.release:load]: the unit that lets older segments go. */
-		pp_store_rel(&wal->done_unit, slot->unit);
-		if (slot->ended_epoch > wal->durable.epoch)
+		wal->done_unit = slot->unit;
+		if (slot->ended_epoch > wal->durable.epoch) {
 			wal->durable = (struct pp_wal_pos){slot->unit, slot->chain, slot->ended_epoch};
+			/* [wal_flight.advance:store] pairs [wal_open.release:load]: the unit that lets older segments go. */
+			pp_store_rel(&wal->ended_unit, slot->unit);
+		}
 		wal->head++;
 	}
 }

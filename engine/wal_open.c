@@ -59,7 +59,7 @@ int pp_wal_prepare(struct pp_wal *wal)
 int pp_wal_release(struct pp_wal *wal, uint64_t epoch)
 {
 	/* [wal_open.release:load] pairs [wal_flight.advance:store]: the unit that lets older segments go. */
-	return pp_wal_segments_release(&wal->segments, epoch, pp_load_acq(&wal->done_unit));
+	return pp_wal_segments_release(&wal->segments, epoch, pp_load_acq(&wal->ended_unit));
 }
 
 void pp_wal_stat(const struct pp_wal *wal, struct pp_wal_stats *out)
@@ -120,7 +120,8 @@ static void set_position(struct pp_wal *wal, const struct pp_wal_recovered *reco
 	wal->last_epoch = recovered->last.epoch;
 	wal->durable = recovered->last;
 	wal->proven_unit = recovered->last.unit;
-	pp_store_rlx(&wal->done_unit, recovered->last.unit); /* not shared yet */
+	wal->done_unit = recovered->last.unit;
+	pp_store_rlx(&wal->ended_unit, recovered->last.unit); /* not shared yet */
 	pp_store_rlx(&wal->submitted_unit, recovered->last.unit);
 }
 

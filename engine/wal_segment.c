@@ -9,7 +9,8 @@
  * to the files it had open; those are deleted, or, when recovery needed them, only read and deleted at release.
  * The exception is reserve-0: zeros, synced before it got this name, and closed since. A daemon that starts on a full disk makes its first
  * segment of it; it is made again when there is room for it besides the segments that are wanted.
- * A segment is released only when a unit behind it is durable: recovery can then begin in the next one.
+ * A segment is released only when the durable position lies behind it: recovery can then begin in the next one, and a warm
+ * restart finds that position.
  *
  * Threads: the writer takes and retires, any thread makes and releases. `making` is held during disk work, `lists` never.
  * A process that dies here leaves new-*, spare-* (deleted by the next open), reserve-0 (kept) or unused wal-* files (deleted when beyond the cut).
@@ -300,13 +301,13 @@ void pp_wal_segments_retire(struct pp_wal_segments *s, struct pp_wal_segment *se
 
 /* ---- release ---- */
 
-static struct pp_wal_segment *detach_released(struct pp_wal_segments *s, uint64_t epoch, uint64_t done_unit)
+static struct pp_wal_segment *detach_released(struct pp_wal_segments *s, uint64_t epoch, uint64_t ended_unit)
 {
 	struct pp_wal_segment *first, *last = NULL;
 
 	pthread_mutex_lock(&s->lists);
 	first = s->full;
-	for (struct pp_wal_segment *at = first; at && at->last_tag <= epoch && (!at->own || at->last_unit < done_unit);
+	for (struct pp_wal_segment *at = first; at && at->last_tag <= epoch && (!at->own || at->last_unit < ended_unit);
 	     at = at->next) {
 		last = at;
 		pp_sub_acqrel(&s->full_count, 1);
@@ -360,13 +361,13 @@ static int release_one(struct pp_wal_segments *s, struct pp_wal_segment *segment
 }
 
 /* Oldest first, so that a crash in between leaves no gap; spares become usable only after the directory's sync. */
-int pp_wal_segments_release(struct pp_wal_segments *s, uint64_t epoch, uint64_t done_unit)
+int pp_wal_segments_release(struct pp_wal_segments *s, uint64_t epoch, uint64_t ended_unit)
 {
 	struct pp_wal_segment *list;
 	int count = 0, rc = 0;
 
 	pthread_mutex_lock(&s->making);
-	list = detach_released(s, epoch, done_unit);
+	list = detach_released(s, epoch, ended_unit);
 	while (list) {
 		struct pp_wal_segment *segment = list;
 		bool keep = segment->own && wants_spare(s);

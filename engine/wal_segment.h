@@ -55,8 +55,8 @@ struct pp_wal_segment *pp_wal_segments_take(struct pp_wal_segments *segments);
 /* Writer: the segment is full. */
 void pp_wal_segments_retire(struct pp_wal_segments *segments, struct pp_wal_segment *segment, uint64_t last_tag,
 			    uint64_t last_unit);
-/* Any thread: recycles or deletes full segments without records above `epoch`, when a unit behind them is durable. */
-int pp_wal_segments_release(struct pp_wal_segments *segments, uint64_t epoch, uint64_t done_unit);
+/* Any thread: recycles or deletes full segments without records above `epoch`, when the durable position lies behind them. */
+int pp_wal_segments_release(struct pp_wal_segments *segments, uint64_t epoch, uint64_t ended_unit);
 /* Closes the file; NULL is allowed. */
 void pp_wal_segments_free(struct pp_wal_segments *segments, struct pp_wal_segment *segment);
 

@@ -56,7 +56,8 @@ struct pp_wal {
 	uint64_t chain;            /* of the last submitted */
 	uint64_t ended_epoch;      /* as the caller said */
 	uint64_t last_epoch;       /* highest tag so far */
-	uint64_t proven_unit;      /* durable position in the last unit submitted */
+	uint64_t done_unit;        /* all up to it is durable */
+	uint64_t proven_unit;      /* the same in the last unit submitted */
 	uint64_t content_unit;     /* last unit that was no marker */
 	struct pp_wal_pos durable;
 
@@ -70,7 +71,7 @@ struct pp_wal {
 	pp_a32 failed;             /* negated error */
 
 	/* Read by any thread, written by the writer. */
-	pp_a64 done_unit;          /* all up to it is durable */
+	pp_a64 ended_unit;         /* of the durable position: segments before it may go */
 	pp_a64 left_bytes;         /* behind `offset` in the current segment */
 	pp_a32 backend, fixed, inflight_now;
 	pp_a64 segment_now, submitted_unit;
