@@ -55,6 +55,7 @@ struct pp_wal_config {
 
 struct pp_wal_recovered {
 	struct pp_wal_pos last;    /* end of the valid, ended prefix; epoch >= from_epoch */
+	uint64_t log_epoch;        /* what has ended there by the log alone: the checkpoint may be newer, and lost again */
 	uint64_t next_generation;
 	uint64_t next_segment;
 	uint64_t cut_segment;      /* segment in which the log was cut (0: none) */

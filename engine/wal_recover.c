@@ -268,6 +268,7 @@ static void fill_out(struct recovery *r)
 	out->segments = walk->found;
 	out->segments_read = walk->count;
 	out->last = r->end;
+	out->log_epoch = r->end.epoch;
 	if (out->last.epoch < r->from_epoch)
 		out->last.epoch = r->from_epoch;
 	if (out->max_epoch_seen < out->last.epoch)

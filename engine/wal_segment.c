@@ -405,7 +405,7 @@ static void fill_header(struct pp_wal_segments *s, const struct pp_wal_recovered
 		.cut_generation = recovered->next_generation ? recovered->next_generation - 1 : 0,
 		.cut_unit = recovered->last.unit,
 		.cut_chain = recovered->last.chain,
-		.cut_epoch = recovered->last.epoch,
+		.cut_epoch = recovered->log_epoch,
 		.max_epoch_seen = recovered->max_epoch_seen,
 	};
 	s->next_number = s->header.first_number;
