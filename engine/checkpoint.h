@@ -4,8 +4,8 @@
  *
  * Life of a checkpoint: pp_ckpt_begin -> (one thread a stream: pp_ckpt_put ..., pp_ckpt_end_stream) -> pp_ckpt_commit, or
  * pp_ckpt_abort at any point. Until commit replaces the manifest the checkpoint before stays the valid one; afterwards the new
- * one is. A process that dies anywhere leaves one of the two and some files that the next
- * pp_ckpt_begin or pp_ckpt_commit removes.
+ * one is. A process that dies anywhere leaves one of the two and some files that the next pp_ckpt_begin or pp_ckpt_commit
+ * removes.
  *
  * Return values: 0, -errno, or PPDB_* with a sentence in pp_detail. One writer a directory at a time (the data directory's
  * lock sees to that). Calls block on the disk.
