@@ -230,6 +230,8 @@ static bool step(struct life *l)
 		return excused(l, pp_wal_idle(l->wal), "a marker was not written");
 	if (what < 93)
 		return excused(l, pp_wal_prepare(l->wal), "no segment was made");
+	if (what < 94)
+		return excused(l, pp_wal_prepare_reserve(l->wal), "no reserve was made");
 	return checkpoint(l);
 }
 
