@@ -82,13 +82,13 @@ static void round_finish(struct pp_keeper *k)
 	static uint64_t held[PP_MAX_SLOTS];
 	struct pp_round *r = &k->round;
 	unsigned count;
-	uint64_t floor;
+	uint64_t floor, settled = pp_load_acq(&k->region.globals->settled_epoch); /* what settles after this look needs another round */
 
 	pp_snapshot_collect(k, &floor, held, &count);
 	pp_reclaim_announce(&k->region, &r->scan, floor, held, count);
 	r->running = false;
 	r->pinned = count || r->scan.count;
-	r->last_open = pp_load_acq(&k->region.globals->open_epoch);
+	r->last_open = settled + 1;
 }
 
 static bool round_step(struct pp_keeper *k)

@@ -37,7 +37,7 @@ struct pp_round {
 	bool running;
 	uint64_t epoch;                    /* durable when the scan may be announced */
 	uint64_t started_ns;
-	uint64_t last_open;                /* open epoch at the last round */
+	uint64_t last_open;                /* the epoch after those that the last announcement counted as settled */
 	uint64_t last_retires;             /* blocks that the house thread had retired then */
 	unsigned idle;                     /* rounds since something was written */
 	bool pinned;                       /* the last announcement had intervals or held snapshots */

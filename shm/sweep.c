@@ -253,7 +253,9 @@ uint64_t pp_alloc_sweep(struct pp_thread *t, struct pp_safe *safe, uint64_t *cur
 {
 	uint64_t count = pp_pages_committed(t->region), freed = 0;
 
-	for (uint64_t i = 0; i < pages && count; i++) {
+	if (pages > count)
+		pages = count; /* once round is enough */
+	for (uint64_t i = 0; i < pages; i++) {
 		if (*cursor >= count)
 			*cursor = 0;
 		if (!*cursor) {
