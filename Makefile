@@ -165,12 +165,14 @@ $(B)/ppdb: $(call objects,$(SRC_ppdb)) $(LAYERS) $(O)/files
 	$(call say,LINK)
 	$(Q)$(CC) $(PP_LDFLAGS) $(LDFLAGS) -o $@ $(inputs) $(LDLIBS)
 
+# What waits or asks for the time goes through the scheduler of tests/lib/sched.h.
+WRAP := $(foreach f,clock_gettime nanosleep sched_yield syscall,-Wl,--wrap=$(f))
 # Whole archives: the tests list all fault points there are, those of the daemon too.
 define suite
 $$(B)/tests/$(1): $$(call objects,$$(wildcard tests/$(1)/*.c) $$(SRC_lib)) $$(LAYERS) $$(O)/files
 	@mkdir -p $$(@D)
 	$$(call say,LINK)
-	$$(Q)$$(CC) $$(PP_LDFLAGS) $$(LDFLAGS) -o $$@ -Wl,--whole-archive $$(inputs) -Wl,--no-whole-archive -lcriterion $$(LDLIBS) -lm
+	$$(Q)$$(CC) $$(PP_LDFLAGS) $$(LDFLAGS) $$(WRAP) -o $$@ -Wl,--whole-archive $$(inputs) -Wl,--no-whole-archive -lcriterion $$(LDLIBS) -lm
 endef
 $(foreach s,$(SUITES),$(eval $(call suite,$(s))))
 
@@ -212,7 +214,7 @@ test: ## install what is missing, build, run the whole default suite
 	@.ci/install-deps build test
 	$(AGAIN) tests layers
 	$(AGAIN) VARIANT=fault tests
-	$(RUN) build:unit build/fault:unit:'fault*/*' build/fault:system
+	$(RUN) build:unit build/fault:unit:'@(fault*|sched)/*' build/fault:system
 
 unit: ## the unit tests on the release build (FILTER='suite/test')
 	@.ci/install-deps build test

@@ -13,6 +13,7 @@
 #include "engine/hint.h"
 
 #include "engine/index.h"
+#include "shm/fault.h"
 
 #define WAYS 8
 #define GEN_MASK UINT64_C(0xff)
@@ -62,6 +63,7 @@ static pp_ref find_in(struct pp_thread *t, struct pp_hints *h, uint64_t hash, co
 		if (e >> 48 != hash >> 48 || !cell)
 			continue;
 		near_cell(t, cell);
+		PP_FAULT_POINT("hint.find.entry");
 		while (pp_era_moved(t))
 			;
 		if (pp_hint_live(t, cell, e >> PP_REF_BITS & GEN_MASK, GEN_MASK, PP_KIND_CELL) &&

@@ -214,6 +214,8 @@ bool pp_leaf_swap(struct pp_thread *t, struct pp_place *p, pp_ref block)
 	pp_note_block(t, PP_NOTE_BLOCK, block, pp_leaf_link(t, p->leaf));
 	pp_note_unlink(t, PP_NOTE_BLOCK, old, pp_leaf_link(t, p->leaf));
 	PP_FAULT_POINT("index.swap.noted");
+	if (PP_MUTANT("index.retired_first"))
+		pp_retire(t, old, old_gen);
 	/* [index.link:head] pairs [index.find:head]: the new block is complete */
 	if (!pp_cas_seq(&l->head, &expected, block | PP_LEAF_OPEN)) {
 		pp_stat_add(&t->slot->count.cas_retries, 1);

@@ -130,6 +130,7 @@ uint64_t pp_ring_publish(struct pp_thread *t, pp_ref version)
 
 		if (__builtin_expect(pp_tail_epoch(tail) == PP_TAIL_BARRED, 0))
 			return 0; /* [ring.publish:barred] pairs [succeed.bar:tail]: it was barred for good */
+		PP_FAULT_POINT("ring.publish.tail");
 		epoch = pp_load_acq(&t->region->globals->open_epoch);
 		tag = epoch > pp_tail_epoch(tail) ? epoch : pp_tail_epoch(tail);
 		pp_store_rlx(&e->ref, version); /* counted by the CAS below */

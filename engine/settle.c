@@ -63,8 +63,9 @@ static uint64_t close_epoch(struct pp_keeper *k)
 	unsigned high;
 
 	pp_fence_seq(); /* [settle.close:bump] pairs [slot.claim:open]: a claim is seen, or sees the new E */
+	PP_FAULT_POINT("settle.bumped");
 	high = slots_high(k);
-	for (unsigned i = 0; i < high; i++)
+	for (unsigned i = 0; i < high && !PP_MUTANT("settle.not_closed"); i++)
 		close_ring(slot_of(k, i), e + 1);
 	PP_FAULT_POINT("settle.closed");
 	return e;
@@ -128,7 +129,7 @@ static int settle_entry(struct pp_keeper *k, unsigned slot, uint64_t epoch, pp_r
 	uint64_t bytes = pp_record_size(c->key_size, v->size);
 	int rc;
 
-	if (committed_by(v, slot, tag)) {
+	if (committed_by(v, slot, tag) || PP_MUTANT("settle.logged_twice")) {
 		rc = log_version(k, epoch, c, v);
 		if (rc)
 			return rc;

@@ -11,6 +11,7 @@
  */
 #include "engine/keeper_internal.h"
 #include "shm/clock.h"
+#include "shm/fault.h"
 #include "shm/wait.h"
 
 #include <stdlib.h>
@@ -45,9 +46,10 @@ int pp_snapshot_hold(struct pp_thread *t, uint64_t at_least, uint64_t *s)
 		return rc;
 	do {
 		*s = pp_load_acq(&g->settled_epoch);
+		PP_FAULT_POINT("snapshot.hold.chosen");
 		pp_store_rel(&t->slot->snapshot, *s);
 		pp_fence_seq(); /* [snapshot.hold:fence] pairs [snapshot.collect:fence]: S, or P is seen here */
-	} while (*s < pp_load_acq(&g->prune_floor));
+	} while (*s < pp_load_acq(&g->prune_floor) && !PP_MUTANT("snapshot.floor_not_reread"));
 	return 0;
 }
 
@@ -83,6 +85,7 @@ void pp_snapshot_collect(struct pp_keeper *k, uint64_t *floor, uint64_t *held, u
 	pp_store_rel(&g->prune_floor, p);
 	pp_fence_seq(); /* [snapshot.collect:fence] pairs [snapshot.hold:fence]: P is announced before S is read */
 	pp_barrier_global();
+	PP_FAULT_POINT("snapshot.collect.announced");
 	*count = 0;
 	collect_slots(k->region.slots, pp_slots_high(&k->region), p, held, count);
 	for (unsigned i = 0; i < k->region.fixed.procs; i++) {

@@ -47,8 +47,13 @@ again:
 		uint64_t s;
 
 		older = pp_load_acq(&v->older);
+		PP_FAULT_POINT("version.visible.older");
 		/* [version.visible:state] pairs [ring.commit:state]: the value and its tag */
 		s = pp_load_acq(&v->state);
+		if (PP_MUTANT("version.state_first")) {
+			PP_FAULT_POINT("version.visible.state");
+			older = pp_load_acq(&v->older);
+		}
 		if (pp_state_status(s) == PP_COMMITTED && pp_state_epoch(s) <= snapshot) {
 			*state = s;
 			return at;
@@ -85,6 +90,7 @@ uint64_t pp_version_help(struct pp_thread *t, pp_ref version)
 	if (pp_ring_reserve(t, pp_record_bytes(t, version), 0))
 		return s;
 	pp_stat_add(&t->slot->count.helps, 1);
+	PP_FAULT_POINT("version.help.reserved");
 	pp_ring_publish(t, version);
 	return pp_load_acq(&v->state);
 }
@@ -146,6 +152,7 @@ static bool unlink_below(struct pp_thread *t, struct pp_cell *cell, struct pp_ve
 	uint64_t older = pp_load_acq(&victim->older), expected = w;
 	bool out;
 
+	PP_FAULT_POINT("prune.unlink.chosen");
 	while (!(older & PP_FROZEN))
 		if (pp_cas_acqrel(&victim->older, &older, older | PP_FROZEN))
 			older |= PP_FROZEN;

@@ -190,7 +190,7 @@ static int decided_head(struct pp_thread *t, struct pp_cell *cell, uint64_t *hea
 		if (*head == PP_DEAD)
 			return -EAGAIN;
 		state = pp_load_acq(&pp_version_at(t, *head)->state);
-		if (pp_state_status(state) != PP_PENDING)
+		if (pp_state_status(state) != PP_PENDING || PP_MUTANT("write.over_pending"))
 			return 0;
 		if (tries < LOOKS) {
 			pp_pause();
@@ -247,6 +247,7 @@ static int overwrite(struct attempt *a, pp_ref cell_ref)
 		rc = decided_head(t, cell, &head);
 		if (rc)
 			return rc;
+		PP_FAULT_POINT("write.overwrite.decided");
 		look(t, cell, &base);
 		rc = judge(a, &base);
 		if (rc)
@@ -289,10 +290,11 @@ static void cell_fill(struct attempt *a, struct pp_cell *c, bool inlined)
 static void first_version(struct attempt *a, pp_ref version)
 {
 	struct pp_version *v = pp_version_at(a->t, version);
+	uint64_t floor = PP_MUTANT("write.floor_not_read") ? 0 : pp_floor_read(a->t, a->hash);
 
 	pp_store_rlx(&v->state, PP_STATE(PP_PENDING, 0, 0)); /* published with the cell */
 	pp_store_rlx(&v->older, 0);
-	pp_version_fill(v, pp_floor_read(a->t, a->hash) + 1, version_flags(a->w), a->w->value, a->w->size, a->w->expires_ms);
+	pp_version_fill(v, floor + 1, version_flags(a->w), a->w->value, a->w->size, a->w->expires_ms);
 }
 
 /* Allocates the cell, and the version's own block when it does not fit in. */
@@ -344,6 +346,7 @@ static int create(struct attempt *a, unsigned list, struct pp_place *place)
 	if (rc)
 		return rc;
 	first_version(a, version);
+	PP_FAULT_POINT("write.create.filled");
 	own = pp_version_inline(pp_version_at(t, version)) ? 0 : a->block;
 	op_begin(t, version, own ? own : cell);
 	if (own)

@@ -13,6 +13,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 typedef _Atomic uint8_t pp_a8;
@@ -25,28 +26,36 @@ _Static_assert(sizeof(pp_a64) == 8 && sizeof(pp_a32) == 4, "atomics must have th
 
 #define PP_CACHE_LINE 64
 
-#define pp_load_rlx(p) atomic_load_explicit((p), memory_order_relaxed)
-#define pp_load_acq(p) atomic_load_explicit((p), memory_order_acquire)
-#define pp_load_seq(p) atomic_load_explicit((p), memory_order_seq_cst)
-#define pp_store_rlx(p, v) atomic_store_explicit((p), (v), memory_order_relaxed)
-#define pp_store_rel(p, v) atomic_store_explicit((p), (v), memory_order_release)
-#define pp_store_seq(p, v) atomic_store_explicit((p), (v), memory_order_seq_cst)
+/* Test builds: called before each ordered access, where a schedule may let another thread go first (tests/lib/sched.h). */
+#ifdef PP_FAULT
+extern void (*pp_access_hook)(void);
+#define pp_access() (__builtin_expect(pp_access_hook != NULL, 0) ? pp_access_hook() : (void)0)
+#else
+#define pp_access() ((void)0)
+#endif
 
-#define pp_swap_acqrel(p, v) atomic_exchange_explicit((p), (v), memory_order_acq_rel)
-#define pp_swap_seq(p, v) atomic_exchange_explicit((p), (v), memory_order_seq_cst)
+#define pp_load_rlx(p) atomic_load_explicit((p), memory_order_relaxed)
+#define pp_load_acq(p) (pp_access(), atomic_load_explicit((p), memory_order_acquire))
+#define pp_load_seq(p) (pp_access(), atomic_load_explicit((p), memory_order_seq_cst))
+#define pp_store_rlx(p, v) atomic_store_explicit((p), (v), memory_order_relaxed)
+#define pp_store_rel(p, v) (pp_access(), atomic_store_explicit((p), (v), memory_order_release))
+#define pp_store_seq(p, v) (pp_access(), atomic_store_explicit((p), (v), memory_order_seq_cst))
+
+#define pp_swap_acqrel(p, v) (pp_access(), atomic_exchange_explicit((p), (v), memory_order_acq_rel))
+#define pp_swap_seq(p, v) (pp_access(), atomic_exchange_explicit((p), (v), memory_order_seq_cst))
 #define pp_add_rlx(p, v) atomic_fetch_add_explicit((p), (v), memory_order_relaxed)
-#define pp_add_acqrel(p, v) atomic_fetch_add_explicit((p), (v), memory_order_acq_rel)
-#define pp_add_seq(p, v) atomic_fetch_add_explicit((p), (v), memory_order_seq_cst)
-#define pp_sub_acqrel(p, v) atomic_fetch_sub_explicit((p), (v), memory_order_acq_rel)
-#define pp_or_acqrel(p, v) atomic_fetch_or_explicit((p), (v), memory_order_acq_rel)
+#define pp_add_acqrel(p, v) (pp_access(), atomic_fetch_add_explicit((p), (v), memory_order_acq_rel))
+#define pp_add_seq(p, v) (pp_access(), atomic_fetch_add_explicit((p), (v), memory_order_seq_cst))
+#define pp_sub_acqrel(p, v) (pp_access(), atomic_fetch_sub_explicit((p), (v), memory_order_acq_rel))
+#define pp_or_acqrel(p, v) (pp_access(), atomic_fetch_or_explicit((p), (v), memory_order_acq_rel))
 #define pp_or_rlx(p, v) atomic_fetch_or_explicit((p), (v), memory_order_relaxed)
-#define pp_and_acqrel(p, v) atomic_fetch_and_explicit((p), (v), memory_order_acq_rel)
+#define pp_and_acqrel(p, v) (pp_access(), atomic_fetch_and_explicit((p), (v), memory_order_acq_rel))
 
 /* A failed CAS stores what it found in *expected, with acquire order. */
 #define pp_cas_acqrel(p, expected, v) \
-	atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_acq_rel, memory_order_acquire)
+	(pp_access(), atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_acq_rel, memory_order_acquire))
 #define pp_cas_seq(p, expected, v) \
-	atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_seq_cst, memory_order_seq_cst)
+	(pp_access(), atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_seq_cst, memory_order_seq_cst))
 #define pp_cas_rlx(p, expected, v) \
 	atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_relaxed, memory_order_relaxed)
 

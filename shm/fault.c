@@ -13,6 +13,7 @@
 
 void (*pp_fault_hook)(const char *name, void *context);
 void *pp_fault_hook_context;
+const char *pp_fault_mutant;
 
 #ifndef PP_FAULT
 
@@ -53,6 +54,8 @@ struct rule {
 	long argument;
 	pp_a64 passed;
 };
+
+void (*pp_access_hook)(void);
 
 static struct rule rules[MAX_RULES];
 static pp_a32 rule_count;

@@ -9,7 +9,10 @@
  *                                                       stop[:n]  SIGSTOP at the n-th passage
  *                                                       sleep:ms  at each passage
  *                                                       errno:ENOSPC (or a number)  PP_FAULT_ERROR returns it
- * and calls pp_fault_hook, if set, at each passage: schedulers of model tests hang there.
+ * and calls pp_fault_hook, if set, at each passage: the scheduler of tests/lib/sched.h hangs there.
+ *
+ *   if (... || PP_MUTANT("write.over_pending"))      0, or 1 in a test that asked for this mistake by pp_fault_mutant
+ *   PP_POISON(memory, bytes)                         overwrites what was freed, so that whoever still reads it is found out
  */
 #ifndef PP_SHM_FAULT_H
 #define PP_SHM_FAULT_H
@@ -36,6 +39,9 @@ int pp_fault_set(const char *spec);
 extern void (*pp_fault_hook)(const char *name, void *context);
 extern void *pp_fault_hook_context;
 
+/* Name of the one mistake that is made: tests show with it that they would find it. NULL = none. */
+extern const char *pp_fault_mutant;
+
 #ifdef PP_FAULT
 
 int pp_fault_pass(const struct pp_fault_site *site);
@@ -48,11 +54,15 @@ int pp_fault_pass(const struct pp_fault_site *site);
 		pp_fault_pass(&pp_fault_here);                                                      \
 	}))
 #define PP_FAULT_POINT(NAME) ((void)PP_FAULT_ERROR(NAME))
+#define PP_MUTANT(NAME) (__builtin_expect(pp_fault_mutant != NULL, 0) && !__builtin_strcmp(pp_fault_mutant, NAME))
+#define PP_POISON(MEMORY, BYTES) __builtin_memset((MEMORY), 0xdb, (BYTES))
 
 #else
 
 #define PP_FAULT_ERROR(NAME) 0
 #define PP_FAULT_POINT(NAME) ((void)0)
+#define PP_MUTANT(NAME) 0
+#define PP_POISON(MEMORY, BYTES) ((void)(MEMORY), (void)(BYTES))
 
 #endif
 #endif

@@ -119,6 +119,7 @@ int pp_reclaim_scan(struct pp_region *r, const struct pp_extra_slots *extra, uns
 
 	scan->count = 0;
 	scan->era = pp_add_seq(&r->globals->era, 1) + 1;
+	PP_FAULT_POINT("reclaim.scan.bumped");
 	pp_barrier_global();
 	/* [reclaim.scan:high] pairs [slot.claim:high]: after the barrier, so no slot with an older interval lies above it */
 	high = pp_load_seq(&r->globals->slots_high);
@@ -261,5 +262,5 @@ bool pp_safe_version(const struct pp_safe *safe, uint64_t tv, uint64_t tw)
 		else
 			high = middle;
 	}
-	return low == safe->held_count || safe->held[low] >= tw;
+	return low == safe->held_count || PP_MUTANT("prune.held_ignored") || safe->held[low] >= tw;
 }

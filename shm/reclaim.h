@@ -12,6 +12,7 @@
 #ifndef PP_SHM_RECLAIM_H
 #define PP_SHM_RECLAIM_H
 
+#include "shm/fault.h"
 #include "shm/thread.h"
 
 static inline void pp_publish_fence(const struct pp_thread *t)
@@ -48,7 +49,7 @@ static inline bool pp_era_moved(struct pp_thread *t)
 {
 	uint64_t era = pp_load_acq(&t->region->globals->era);
 
-	if (__builtin_expect(era == t->high, 1))
+	if (__builtin_expect(era == t->high, 1) || PP_MUTANT("reclaim.era_not_reread"))
 		return false;
 	pp_store_rel(&t->slot->high, era);
 	pp_publish_fence(t);

@@ -21,6 +21,7 @@
 #include "shm/alloc.h"
 #include "shm/clock.h"
 #include "shm/counters.h"
+#include "shm/fault.h"
 #include "shm/numa.h"
 #include "shm/place.h"
 
@@ -84,6 +85,7 @@ static void open_tail(struct pp_region *r, struct pp_slot *s)
 	pp_fence_seq();
 	for (;;) {
 		epoch = pp_load_seq(&r->globals->open_epoch);
+		PP_FAULT_POINT("slot.claim.epoch");
 		if (pp_tail_epoch(tail) != PP_TAIL_FREE && pp_tail_epoch(tail) >= epoch)
 			return;
 		if (pp_cas_seq(&s->tail, &tail, PP_TAIL(epoch, pp_tail_index(tail))))
@@ -121,6 +123,7 @@ int pp_slot_claim(struct pp_region *r, uint32_t proc, struct pp_thread *t)
 
 		if (!take(&r->slots[n], proc))
 			continue;
+		PP_FAULT_POINT("slot.claim.taken");
 		raise_high(r, n + 1);
 		fill(t, r, &r->slots[n], n);
 		open_tail(r, &r->slots[n]);

@@ -21,7 +21,7 @@
 /* ---- one page --------------------------------------------------------------------------------------------------- */
 
 /* RETIRED and safe -> FREE: true. `keep`: still in limbo. */
-static bool free_block(struct pp_region *r, const struct pp_safe *safe, struct pp_block *b, bool *keep)
+static bool free_block(struct pp_region *r, const struct pp_safe *safe, struct pp_block *b, unsigned klass, bool *keep)
 {
 	uint64_t word = pp_load_acq(&b->word), retired;
 
@@ -38,6 +38,7 @@ static bool free_block(struct pp_region *r, const struct pp_safe *safe, struct p
 		*keep = true;
 		return false;
 	}
+	PP_POISON(b + 1, pp_classes[klass].size - sizeof(*b));
 	/* [sweep.page:free] pairs [alloc.hint:word]: hints of this life fail from here on */
 	pp_store_rel(&b->word, pp_block_freed(word));
 	return true;
@@ -55,7 +56,7 @@ static unsigned sweep_word(struct pp_region *r, const struct pp_safe *safe, uint
 	for (uint64_t bits = taken; bits; bits &= bits - 1)
 		__builtin_prefetch(pp_page_block(r, page, klass, w * 64 + (unsigned)__builtin_ctzll(bits)), 1);
 	for (uint64_t bits = taken; bits; bits &= bits - 1) {
-		if (free_block(r, safe, pp_page_block(r, page, klass, w * 64 + (unsigned)__builtin_ctzll(bits)), &keep))
+		if (free_block(r, safe, pp_page_block(r, page, klass, w * 64 + (unsigned)__builtin_ctzll(bits)), klass, &keep))
 			freed |= bits & -bits;
 		else if (keep)
 			back |= bits & -bits;

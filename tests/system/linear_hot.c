@@ -2,7 +2,7 @@
  * linear_hot.c - eight processes on a few hot keys: their histories must be linearizable, no value torn, sums exact; also when
  * processes are SIGKILLed in the middle, whose last operation then may or may not have happened.
  */
-#include "tests/system/linear_check.h"
+#include "tests/lib/linear.h"
 
 #include "shm/atomic.h"
 #include "tests/lib/store.h"
