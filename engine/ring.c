@@ -7,6 +7,9 @@
  * newer tag. Then the state goes PENDING -> COMMITTED(slot, tag): the linearization point. Whoever commits first (owner, helper, or the
  * daemon when it settles) decides which entry is the logged one.
  *
+ * Room (tests/model/ring.pml). An operation reserves one entry and leaves SPARE more; helping takes of those as long as OWN remains, so the
+ * operation's own entry always finds room, whatever it met on the way.
+ *
  * Ordering. [ring.publish:tail] pairs [settle.close:tail]: the entry before the index that counts it.
  * [ring.commit:state] pairs [version.visible:state]: value and links before COMMITTED.
  * The CAS on the tail is seq_cst: it stands before the look at the doorbell (shm/wait.h).
@@ -22,6 +25,7 @@
 #include "shm/wait.h"
 
 #define SPARE 2                        /* entries kept for helping others */
+#define OWN 1                          /* entry that a helper keeps for the operation it came from */
 #define POLL_NS UINT64_C(5000000)
 #define FULL_NS UINT64_C(50000000)     /* without credit that long, all own entries durable, on a full disk: there is none to come */
 
@@ -94,14 +98,18 @@ static int wait_room(struct pp_thread *t, uint64_t bytes, uint64_t timeout_ns)
 	}
 }
 
+bool pp_ring_reserve_help(struct pp_thread *t, uint64_t bytes)
+{
+	return has_room(t, t->promised + bytes, OWN);
+}
+
 int pp_ring_reserve(struct pp_thread *t, uint64_t bytes, uint64_t timeout_ns)
 {
 	int rc;
 
-	if (__builtin_expect(has_room(t, bytes, timeout_ns ? SPARE : 0), 1))
+	t->promised = bytes;
+	if (__builtin_expect(has_room(t, bytes, SPARE), 1))
 		return 0;
-	if (!timeout_ns)
-		return PPDB_OVERLOAD;
 	rc = wait_room(t, bytes, timeout_ns);
 	pp_store_rel(&t->slot->credit_want, 0);
 	return rc;

@@ -14,6 +14,12 @@
 int pp_ring_reserve(struct pp_thread *, uint64_t bytes, uint64_t timeout_ns);
 
 /*
+ * The same for an entry that helps another operation, never waiting: what this one has reserved for itself stays there, however often it
+ * helps (tests/model/ring.pml).
+ */
+bool pp_ring_reserve_help(struct pp_thread *, uint64_t bytes);
+
+/*
  * Publishes `version` (installed, PENDING) in the own ring and commits it: its state becomes COMMITTED by this entry unless someone was
  * faster or the reaper aborted it. Returns the epoch tag of the state that stands then (0: aborted, or the region is barred and nothing
  * was done). Rings the daemon if asleep.

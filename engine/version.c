@@ -87,7 +87,7 @@ uint64_t pp_version_help(struct pp_thread *t, pp_ref version)
 
 	if (pp_state_status(s) != PP_PENDING)
 		return s;
-	if (pp_ring_reserve(t, pp_record_bytes(t, version), 0))
+	if (!pp_ring_reserve_help(t, pp_record_bytes(t, version)))
 		return s;
 	pp_stat_add(&t->slot->count.helps, 1);
 	PP_FAULT_POINT("version.help.reserved");

@@ -60,14 +60,22 @@ static inline void engine_store_open(struct engine_store *s, enum pp_strategy st
 	cr_assert_eq(pthread_create(&s->thread, NULL, engine_store_work, s), 0);
 }
 
+/* Nobody does the keeper's work from here on. */
+static inline void engine_store_halt(struct engine_store *s)
+{
+	if (pp_load_acq(&s->stop))
+		return;
+	pp_store_rel(&s->stop, 1);
+	pthread_join(s->thread, NULL);
+}
+
 static inline void engine_store_close(struct engine_store *s)
 {
 	char command[128];
 
 	if (s->t.slot)
 		pp_slot_leave(&s->t);
-	pp_store_rel(&s->stop, 1);
-	pthread_join(s->thread, NULL);
+	engine_store_halt(s);
 	cr_assert_eq(pp_keeper_close(s->keeper, false), 0);
 	snprintf(command, sizeof(command), "rm -rf %s", s->dir);
 	cr_assert_eq(system(command), 0);
