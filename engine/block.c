@@ -84,7 +84,7 @@ static void shorten(uint64_t *slice, unsigned count, const uint8_t *prefix, uint
 		slice[i] = drop >= 8 ? lead : lead | slice[i] >> (8 * drop);
 }
 
-static void entries_shorten(struct pp_entries *e, uint32_t size)
+void pp_entries_shorten(struct pp_entries *e, uint32_t size)
 {
 	if (size >= e->prefix_size)
 		return;
@@ -98,7 +98,7 @@ void pp_entries_put(struct pp_entries *e, unsigned at, const struct pp_ikey *k, 
 		e->prefix = k->bytes;
 		e->prefix_size = k->size;
 	} else {
-		entries_shorten(e, pp_common(k->bytes, k->size, e->prefix, e->prefix_size));
+		pp_entries_shorten(e, pp_common(k->bytes, k->size, e->prefix, e->prefix_size));
 	}
 	memmove(e->slice + at + 1, e->slice + at, (e->count - at) * sizeof(uint64_t));
 	memmove(e->ref + at + 1, e->ref + at, (e->count - at) * sizeof(uint64_t));
@@ -125,7 +125,7 @@ void pp_entries_append(struct pp_entries *e, const struct pp_leafblock *b)
 		return;
 	}
 	common = pp_common(e->prefix, e->prefix_size, pp_block_prefix(b), b->prefix_size);
-	entries_shorten(e, common);
+	pp_entries_shorten(e, common);
 	memcpy(e->slice + e->count, b->slices, b->count * sizeof(uint64_t));
 	for (unsigned i = 0; i < b->count; i++)
 		e->ref[e->count + i] = pp_block_ref(b, i);

@@ -79,6 +79,8 @@ void pp_entries_load(struct pp_entries *, const struct pp_leafblock *);
 /* Puts an entry for the cell with key `k` at index `at`. */
 void pp_entries_put(struct pp_entries *, unsigned at, const struct pp_ikey *k, uint64_t ref);
 void pp_entries_drop(struct pp_entries *, unsigned at);
+/* Shortens the prefix to `size` bytes, if it is longer. */
+void pp_entries_shorten(struct pp_entries *, uint32_t size);
 /* Appends all entries of a block whose keys are greater. */
 void pp_entries_append(struct pp_entries *, const struct pp_leafblock *);
 

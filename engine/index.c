@@ -243,8 +243,7 @@ static int swap_entries(struct pp_thread *t, struct pp_place *p, const struct pp
 	return -EAGAIN;
 }
 
-/* Shortest key that parts the two: greater than a, at most z. Upper levels keep the whole key, so that a block's first entry is its low. */
-static struct pp_span separator(const struct pp_cell *a, const struct pp_cell *z, unsigned level)
+struct pp_span pp_index_separator(const struct pp_cell *a, const struct pp_cell *z, unsigned level)
 {
 	uint32_t size = pp_cell_key_size(z), common;
 
@@ -353,7 +352,7 @@ static int split(struct pp_thread *t, unsigned list, unsigned level, struct pp_p
 	struct pp_leafblock *b = p->block;
 	bool appended = !b->right && p->at == b->count; /* ascending load: leave the left one full */
 	unsigned half = appended ? e->count - 1 : e->count / 2;
-	struct pp_span sep = separator(pp_at(t->region, e->ref[half - 1]), pp_at(t->region, e->ref[half]), level);
+	struct pp_span sep = pp_index_separator(pp_at(t->region, e->ref[half - 1]), pp_at(t->region, e->ref[half]), level);
 	pp_ref left_block, right_block, leaf;
 	uint64_t link;
 	int rc = pp_block_build(t, e, half, e->count - half, sep, pp_block_high_span(b), b->right, true, &right_block);

@@ -24,6 +24,7 @@ struct pp_keeper_config {
 	uint64_t checkpoint_bytes;         /* log size that starts a checkpoint, 0 = 1 GiB */
 	unsigned checkpoint_streams;       /* 0 = number of cores, at most 8 */
 	struct pp_disk *disk;              /* of log and checkpoint; NULL = the machine's own (disk.h) */
+	uint64_t recover_run_bytes;        /* records that recovery sorts at once, 0 = a sixteenth of the arena, 32 to 512 MiB */
 	void (*progress)(void *ctx, const char *what, uint64_t done, uint64_t total);
 	void (*say)(void *ctx, const char *sentence); /* what the user should know of the start; NULL = nobody listens */
 	void *ctx;

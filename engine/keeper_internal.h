@@ -124,14 +124,4 @@ void pp_snapshot_collect(struct pp_keeper *, uint64_t *floor, uint64_t *held, un
 /* recover.c */
 int pp_recover_cold(struct pp_keeper *, struct pp_wal_recovered *log, struct pp_ckpt_reader *ckpt);
 
-/* apply.c: one recovered record, by (tag, seq); no log, no other writers of the same key. */
-struct pp_apply {
-	uint32_t table, key_size;
-	const void *key, *value;
-	uint64_t size, seq, tag, expires_ms;
-	bool tombstone;
-};
-/* *cell = PP_LINK of the key's cell, 0 = the record was older than what is there. */
-int pp_apply(struct pp_thread *, const struct pp_apply *, uint64_t *cell);
-
 #endif

@@ -1,78 +1,81 @@
 /*
- * recover.c - filling a new region from the checkpoint and the log, with all cores.
+ * recover.c - filling a new region from the checkpoint and the log, with all cores, in order of keys.
  *
- * Checkpoint streams are read and applied in parallel, one thread a stream. Then one thread reads the log (it verifies and delivers at
- * disk speed) and deals the records by key hash into batches for the appliers, so that the records of a key stay in one thread; order
- * between keys does not matter, because a record is applied by (tag, seq).
+ * One thread, the reader, takes records off the disk and copies them into a run (engine/run.c). A full run goes to the appliers, one a
+ * core, while the reader fills the other run:
  *
- * Nobody else reads the region yet, but what appliers retire (old leaf blocks) must come back: the dealer announces a reclamation round now
- * and then, without waiting for durability, since no ring refers to anything. A store that was full must fit again: removed keys go for
- * good as soon as the log is past their epoch (within an epoch a key's records may come in any order); where memory is scarce the
- * appliers go in step, so that none uses memory that the deletes of another are about to free; and one that finds none waits for a round.
+ *   sort      each applier sorts its part of the run                                        | barrier
+ *   cut       one of them cuts the run into ranges of keys, at leaves of the index          | barrier
+ *   apply     each applies its range, leaf by leaf (engine/bulk.c)                          | barrier
+ *   tidy      one of them removes tombstones that had to be kept, and gives the run back
  *
- * Threads are the daemon's own: this file is never part of a client.
+ * So a run costs each leaf one build, however many of its keys are in it, and cells lie in memory in order of keys. A record is
+ * applied by (tag, seq): order within a run does not matter and doing it twice changes nothing. Runs follow each other in the order of the
+ * log, whose epochs rise: a key whose newest record in a run is a tombstone is gone for good once the run has reached a later epoch.
+ *
+ * A store that was full must fit again, though a range is not applied in the order of the log and might need memory that later deletes
+ * give back. So an applier that finds none first takes out, in all the rest of its range, what the run replaces or deletes; then there is at
+ * no time more than at the run's beginning or its end. Old blocks come back through reclamation rounds, which the appliers announce
+ * without waiting for durability, since no ring refers to anything. It gives up when nobody has got on for a while.
+ *
+ * Threads are the daemon's own: this file is never part of a client. Dies inside: the region was never published.
  */
+#include "engine/bulk.h"
 #include "engine/hint.h"
-#include "engine/index.h"
 #include "engine/keeper_internal.h"
 #include "engine/record.h"
 #include "shm/clock.h"
+#include "shm/fault.h"
 #include "shm/slot.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define APPLIERS_MAX 8
-#define BATCH_BYTES (UINT64_C(1) << 20)
-#define BATCHES 4                      /* per applier: one being filled, others on their way */
+#define APPLIERS_MAX PP_RUN_PARTS
+#define RUNS 2                         /* one is filled while the other is applied */
+#define RUN_MIN (UINT64_C(32) << 20)
+#define RUN_MAX (UINT64_C(512) << 20)
+#define RUN_SHARE 16                   /* part of the arena's limit */
+#define RUN_SMALL 4096                 /* records: not worth two appliers */
 #define ROUND_EVERY_NS UINT64_C(1000000)
-#define SCARCE_PAGES 512               /* fewer are left: in step */
-#define STEP_BYTES (UINT64_C(64) << 10)
-#define FULL_TRIES 200                 /* naps of a millisecond */
+#define SCARCE_PAGES 512               /* fewer are left: pages that are not needed go back at once */
+#define FULL_TRIES 200                 /* naps of a millisecond in which nobody gets on */
 
-struct batch {
-	uint8_t *bytes;
-	size_t used, room;
-};
-
-struct removed {
-	uint64_t cell, tag;
-};
-
-/* Hands batches from the dealer to one applier and back. */
 struct applier {
 	pthread_t thread;
-	pthread_mutex_t lock;
-	pthread_cond_t changed;
-	struct batch batch[BATCHES];
-	unsigned filled, taken;            /* counts of batches handed over and finished */
-	bool end;
-	int rc;
-	char detail[256];
-	struct pp_thread t;
-	struct removed *removed;           /* of the newest epochs, in order of tag */
-	size_t removed_count, removed_room;
 	struct recovery *r;
 	unsigned number;
+	struct pp_thread t;
+	struct pp_bulk bulk;
+	struct pp_run_range range;
 };
 
 struct recovery {
 	struct pp_keeper *k;
 	unsigned appliers;
 	struct applier applier[APPLIERS_MAX];
-	struct pp_ckpt_reader *ckpt;
+	pthread_barrier_t phase;
 	pthread_mutex_t round;             /* one announces at a time */
-	pthread_mutex_t tidy;              /* removal and merges are the work of one thread at a time */
-	uint64_t last_round_ns, step_bytes;
-	uint64_t records;
-};
+	pthread_mutex_t merging;
+	uint64_t last_round_ns;
+	pp_a64 steps;                      /* of all appliers: somebody gets on */
 
-struct dealt {                                 /* in a batch, 8-aligned: then the record of the log */
-	uint64_t epoch;
-	uint64_t size;
+	pthread_mutex_t lock;              /* what follows */
+	pthread_cond_t changed;
+	struct pp_run *applying;           /* handed over, not yet given back */
+	uint64_t handed;                   /* runs so far */
+	bool last, end;                    /* nothing follows this run; no more runs */
+	int rc;
+	char detail[256];
+
+	struct pp_run run[RUNS];           /* reader's, but for `applying` */
+	unsigned filling;
+	uint64_t records, last_tag;
+	const char *what;
 };
 
 /* ---- reclamation without readers -------------------------------------------------------------------------------- */
@@ -92,7 +95,7 @@ static void announce_round(struct recovery *r)
 	pthread_mutex_unlock(&r->round);
 }
 
-/* Is less left than the appliers may be apart, or hold in pages of their own? */
+/* Is less left than the appliers may hold in pages of their own? */
 static bool scarce(const struct recovery *r)
 {
 	const struct pp_region *region = &r->k->region;
@@ -102,188 +105,260 @@ static bool scarce(const struct recovery *r)
 	return left + (int64_t)pp_load_rlx(&region->globals->free_pages) < SCARCE_PAGES; /* stat: soft, may be below 0 */
 }
 
-/* ---- removed keys ----------------------------------------------------------------------------------------------- */
+/* ---- errors ----------------------------------------------------------------------------------------------------- */
 
-static void note_removed(struct applier *a, uint64_t cell, uint64_t tag)
+static int error_of(struct recovery *r)
 {
-	if (a->removed_count == a->removed_room) {
-		size_t room = a->removed_room ? a->removed_room * 2 : 1024;
-		struct removed *more = realloc(a->removed, room * sizeof(*more));
-
-		if (!more)
-			return; /* the keeper's sweep finds it */
-		a->removed = more;
-		a->removed_room = room;
-	}
-	a->removed[a->removed_count++] = (struct removed){cell, tag};
-}
-
-/* The log is at `epoch`: nothing older comes for keys that were removed before it. */
-static void tidy_removed(struct applier *a, uint64_t epoch)
-{
-	size_t n = 0;
-
-	if (!a->removed_count || a->removed[0].tag >= epoch)
-		return;
-	pthread_mutex_lock(&a->r->tidy);
-	for (; n < a->removed_count && a->removed[n].tag < epoch; n++) {
-		a->t.safe.prune_floor = UINT64_MAX; /* nobody reads */
-		pp_cell_tidy(&a->t, a->removed[n].cell, UINT64_MAX);
-	}
-	pthread_mutex_unlock(&a->r->tidy);
-	a->removed_count -= n;
-	memmove(a->removed, a->removed + n, a->removed_count * sizeof(*a->removed));
-}
-
-/* ---- applying --------------------------------------------------------------------------------------------------- */
-
-static int apply_patiently(struct applier *a, const struct pp_apply *one)
-{
-	struct timespec nap = pp_timespec(ROUND_EVERY_NS);
-	uint64_t cell;
 	int rc;
 
-	for (unsigned tries = 0;; tries++) {
-		rc = pp_apply(&a->t, one, &cell);
-		if (rc != PPDB_FULL || tries == FULL_TRIES)
-			break;
-		pp_alloc_release(&a->t); /* a page for each size of block: another may need it */
-		announce_round(a->r);
-		nanosleep(&nap, NULL);
-	}
-	if (!rc && one->tombstone && cell)
-		note_removed(a, cell, one->tag);
+	pthread_mutex_lock(&r->lock);
+	rc = r->rc ? pp_detail(r->rc, "%s", r->detail) : 0;
+	pthread_mutex_unlock(&r->lock);
 	return rc;
 }
 
-static int apply_record(struct applier *a, uint64_t epoch, const struct pp_record *rec)
+/* The first error counts; the threads pass over the work that is left. */
+static void keep_error(struct recovery *r, int rc)
 {
-	struct pp_apply one = {
-		.table = rec->table,
-		.key_size = rec->key_size,
-		.key = rec->bytes,
-		.value = rec->bytes + rec->key_size,
-		.size = rec->size,
-		.seq = rec->seq,
-		.tag = epoch,
-		.expires_ms = rec->expires_ms,
-		.tombstone = rec->flags & PP_V_TOMBSTONE,
-	};
-
-	tidy_removed(a, epoch);
-	return apply_patiently(a, &one);
+	pthread_mutex_lock(&r->lock);
+	if (rc && !r->rc) {
+		r->rc = rc;
+		snprintf(r->detail, sizeof(r->detail), "%s", pp_detail_get());
+	}
+	pthread_mutex_unlock(&r->lock);
 }
 
-/* ---- appliers --------------------------------------------------------------------------------------------------- */
+/* ---- applying a range ------------------------------------------------------------------------------------------- */
 
-static int apply_batch(struct applier *a, const struct batch *b)
+/* Without memory. True: it may have come back. */
+static bool patience(struct applier *a, uint64_t *seen, unsigned *tries)
 {
-	for (size_t at = 0; at < b->used;) {
-		const struct dealt *d = (const struct dealt *)(b->bytes + at);
-		int rc = apply_record(a, d->epoch, (const struct pp_record *)(d + 1));
+	struct timespec nap = pp_timespec(ROUND_EVERY_NS);
+	uint64_t steps = pp_load_rlx(&a->r->steps); /* stat */
 
-		if (rc)
-			return rc;
-		at += (sizeof(*d) + d->size + 7) & ~(size_t)7;
+	if (steps != *seen)
+		*tries = 0;
+	*seen = steps;
+	if (++*tries > FULL_TRIES) {
+		if (a->t.keeper)
+			return false;
+		a->t.keeper = true; /* the last of it */
+		*tries = 0;
 	}
-	if (scarce(a->r))
-		pp_alloc_release(&a->t);
+	pp_alloc_release(&a->t); /* a page for each size of block: another may need it */
+	announce_round(a->r);
+	nanosleep(&nap, NULL);
+	return true;
+}
+
+static int step(struct applier *a, struct pp_run_range *range)
+{
+	int rc = pp_bulk_step(&a->bulk, range);
+
+	if (rc)
+		return rc;
+	pp_add_rlx(&a->r->steps, 1); /* stat */
+	announce_round(a->r);
 	return 0;
 }
 
-static void keep_error(struct applier *a, int rc)
+static int steps(struct applier *a, struct pp_run_range *range)
 {
-	if (!rc || a->rc)
-		return;
-	a->rc = rc;
-	snprintf(a->detail, sizeof(a->detail), "%s", pp_detail_get());
+	uint64_t seen = 0;
+	unsigned tries = 0;
+	int rc = 0;
+
+	while (!rc && pp_run_peek(range)) {
+		rc = step(a, range);
+		if (rc == PPDB_FULL && patience(a, &seen, &tries))
+			rc = 0;
+		if (scarce(a->r))
+			pp_alloc_release(&a->t);
+	}
+	return rc;
+}
+
+/* Takes out what the rest of the range replaces or deletes; with all of the reserve, for a leaf is built anew before cells are given back. */
+static int take_out(struct applier *a)
+{
+	struct pp_run_range rest = a->range;
+	int rc;
+
+	a->bulk.take_out = a->t.keeper = true;
+	rc = steps(a, &rest);
+	a->bulk.take_out = a->t.keeper = false;
+	return rc;
+}
+
+static int apply_range(struct applier *a)
+{
+	int rc = 0;
+
+	pp_bulk_begin(&a->bulk, a->number ? pp_run_peek(&a->range) : NULL);
+	a->t.keeper = false;
+	while (!rc && pp_run_peek(&a->range))
+		rc = step(a, &a->range);
+	if (rc == PPDB_FULL) {
+		rc = take_out(a);
+		if (!rc)
+			rc = steps(a, &a->range);
+	}
+	a->t.keeper = true;
+	pp_bulk_count(&a->bulk);
+	if (scarce(a->r))
+		pp_alloc_release(&a->t);
+	return rc;
+}
+
+/* ---- a run ------------------------------------------------------------------------------------------------------ */
+
+/* The next run to be applied, NULL when there is none any more. */
+static struct pp_run *await_run(struct applier *a, uint64_t *seen)
+{
+	struct recovery *r = a->r;
+	struct pp_run *run;
+
+	pthread_mutex_lock(&r->lock);
+	while (r->handed == *seen && !r->end)
+		pthread_cond_wait(&r->changed, &r->lock);
+	run = r->handed == *seen ? NULL : r->applying;
+	*seen = r->handed;
+	pthread_mutex_unlock(&r->lock);
+	return run;
+}
+
+/* Ranges that begin at leaves, so that no two appliers meet in one. */
+static int cut(struct applier *a, const struct pp_run *run)
+{
+	struct recovery *r = a->r;
+	struct pp_run_range ranges[APPLIERS_MAX];
+	uint64_t seen = 0;
+	unsigned tries = 0;
+	int rc = 0;
+
+	pp_run_cut(run, r->appliers, run->count < RUN_SMALL ? 1 : r->appliers, ranges);
+	for (unsigned i = run->count < RUN_SMALL ? 1 : r->appliers; i < r->appliers; i++)
+		ranges[i] = (struct pp_run_range){0};
+	for (unsigned i = 0; i < r->appliers; i++) {
+		const struct pp_run_record *first = pp_run_peek(&ranges[i]);
+
+		r->applier[i].range = ranges[i];
+		r->applier[i].bulk.keep_tag = r->last ? UINT64_MAX : run->last_tag;
+		while (!rc && i && first) {
+			struct pp_ikey k = pp_run_key(first);
+
+			rc = pp_bulk_part(&a->t, pp_run_list(first), &k);
+			if (rc != PPDB_FULL || !patience(a, &seen, &tries))
+				break;
+			rc = 0;
+		}
+	}
+	return rc;
+}
+
+/* Tombstones whose epoch the log has left behind now. Removal and merges are the work of one thread at a time. */
+static void tidy(struct applier *a, uint64_t tag)
+{
+	for (unsigned i = 0; i < a->r->appliers; i++) {
+		struct pp_bulk *b = &a->r->applier[i].bulk;
+		size_t left = 0;
+
+		for (size_t n = 0; n < b->kept_count; n++) {
+			a->t.safe.prune_floor = UINT64_MAX; /* nobody reads */
+			if (b->kept[n].tag >= tag)
+				b->kept[left++] = b->kept[n];
+			else
+				pp_cell_tidy(&a->t, b->kept[n].cell, UINT64_MAX);
+		}
+		b->kept_count = left;
+	}
+}
+
+static void give_back(struct applier *a, struct pp_run *run)
+{
+	struct recovery *r = a->r;
+
+	tidy(a, r->last ? UINT64_MAX : run->last_tag);
+	pp_run_clear(run);
+	PP_FAULT_POINT("recover.run.applied");
+	pthread_mutex_lock(&r->lock);
+	r->applying = NULL;
+	pthread_cond_broadcast(&r->changed);
+	pthread_mutex_unlock(&r->lock);
 }
 
 static void *applier_main(void *arg)
 {
 	struct applier *a = arg;
+	struct recovery *r = a->r;
+	struct pp_run *run;
+	uint64_t seen = 0;
 
-	pthread_mutex_lock(&a->lock);
-	for (;;) {
-		struct batch *b;
-		int rc;
+	while ((run = await_run(a, &seen))) {
+		bool failed = error_of(r) != 0;
 
-		while (a->taken == a->filled && !a->end)
-			pthread_cond_wait(&a->changed, &a->lock);
-		if (a->taken == a->filled)
-			break;
-		b = &a->batch[a->taken % BATCHES];
-		pthread_mutex_unlock(&a->lock);
-		rc = a->rc ? a->rc : apply_batch(a, b);
-		pthread_mutex_lock(&a->lock);
-		keep_error(a, rc);
-		b->used = 0;
-		a->taken++;
-		pthread_cond_broadcast(&a->changed);
+		if (!failed)
+			pp_run_sort(run, a->number, r->appliers);
+		pthread_barrier_wait(&r->phase);
+		if (!a->number && !failed)
+			keep_error(r, cut(a, run));
+		pthread_barrier_wait(&r->phase);
+		if (!error_of(r))
+			keep_error(r, apply_range(a));
+		pthread_barrier_wait(&r->phase);
+		if (!a->number)
+			give_back(a, run);
 	}
-	pthread_mutex_unlock(&a->lock);
 	return NULL;
 }
 
-static struct batch *current_batch(struct applier *a)
+/* ---- the reader ------------------------------------------------------------------------------------------------- */
+
+/* Gives the run to the appliers as soon as they are done with the one before; the reader goes on with the other. */
+static int hand_over(struct recovery *r, bool last)
 {
-	return &a->batch[a->filled % BATCHES];
+	pthread_mutex_lock(&r->lock);
+	while (r->applying)
+		pthread_cond_wait(&r->changed, &r->lock);
+	r->applying = &r->run[r->filling];
+	r->last = last;
+	r->handed++;
+	pthread_cond_broadcast(&r->changed);
+	pthread_mutex_unlock(&r->lock);
+	r->filling = (r->filling + 1) % RUNS;
+	return error_of(r);
 }
 
-/* Gives the batch being filled to the applier and waits until another is free. */
-static int hand_over(struct recovery *r, struct applier *a)
+static int wait_applied(struct recovery *r)
 {
-	int rc;
-
-	announce_round(r);
-	pthread_mutex_lock(&a->lock);
-	a->filled++;
-	pthread_cond_broadcast(&a->changed);
-	while (a->filled - a->taken >= BATCHES)
-		pthread_cond_wait(&a->changed, &a->lock);
-	rc = a->rc;
-	pthread_mutex_unlock(&a->lock);
-	return rc;
+	pthread_mutex_lock(&r->lock);
+	while (r->applying)
+		pthread_cond_wait(&r->changed, &r->lock);
+	pthread_mutex_unlock(&r->lock);
+	return error_of(r);
 }
 
-/* All appliers get what was dealt to them, and finish it. */
-static int in_step(struct recovery *r)
+static int reserve(struct recovery *r, uint32_t key_size, uint64_t size, struct pp_run_record **rec)
 {
 	int rc = 0;
 
-	announce_round(r);
-	for (unsigned i = 0; i < r->appliers; i++) {
-		struct applier *a = &r->applier[i];
-
-		pthread_mutex_lock(&a->lock);
-		a->filled += current_batch(a)->used > 0;
-		pthread_cond_broadcast(&a->changed);
-		pthread_mutex_unlock(&a->lock);
-	}
-	for (unsigned i = 0; i < r->appliers; i++) {
-		struct applier *a = &r->applier[i];
-
-		pthread_mutex_lock(&a->lock);
-		while (a->taken != a->filled)
-			pthread_cond_wait(&a->changed, &a->lock);
-		rc = rc ? rc : a->rc;
-		pthread_mutex_unlock(&a->lock);
+	*rec = pp_run_reserve(&r->run[r->filling], key_size, size);
+	if (!*rec) {
+		rc = hand_over(r, false);
+		*rec = pp_run_reserve(&r->run[r->filling], key_size, size);
 	}
 	return rc;
 }
 
-static int make_room(struct batch *b, size_t need)
+static void add(struct recovery *r, struct pp_run_record *rec)
 {
-	uint8_t *bytes;
+	struct pp_thread *t = &r->k->house;
+	struct pp_ikey k = pp_run_key(rec);
 
-	if (b->room >= need)
-		return 0;
-	bytes = realloc(b->bytes, need > BATCH_BYTES ? need : BATCH_BYTES);
-	if (!bytes)
-		return -ENOMEM;
-	b->bytes = bytes;
-	b->room = need > BATCH_BYTES ? need : BATCH_BYTES;
-	return 0;
+	rec->list_be = pp_engine(t)->lists > 1 ? htobe16((uint16_t)pp_list_of(t, pp_key_hash(&k))) : 0;
+	pp_run_add(&r->run[r->filling], rec);
+	if ((++r->records & 0xffff) == 0 && r->k->config.progress)
+		r->k->config.progress(r->k->config.ctx, r->what, r->records, 0);
 }
 
 static bool record_sound(const struct pp_record *rec, size_t size)
@@ -292,150 +367,88 @@ static bool record_sound(const struct pp_record *rec, size_t size)
 	       size == pp_record_size(rec->key_size, rec->size);
 }
 
-/* Cheap, equal for equal keys: deals to an applier. */
-static unsigned deal_to(const struct recovery *r, const struct pp_record *rec)
-{
-	struct pp_keybuf b;
-
-	pp_keybuf_set(&b, rec->table, rec->bytes, rec->key_size);
-	return (unsigned)((pp_key_hash(&b.key) >> 40) % r->appliers);
-}
-
-static int deal(void *ctx, uint64_t epoch, const void *data, size_t size)
+static int add_logged(void *ctx, uint64_t epoch, const void *data, size_t size)
 {
 	struct recovery *r = ctx;
-	const struct pp_record *rec = data;
-	size_t need = (sizeof(struct dealt) + size + 7) & ~(size_t)7;
-	struct applier *a;
-	struct batch *b;
-	struct dealt *d;
+	const struct pp_record *from = data;
+	struct pp_run_record *rec;
 	int rc;
 
-	if (!record_sound(rec, size))
+	if (!record_sound(from, size))
 		return pp_detail(PPDB_CORRUPT, "the log holds a record of %zu bytes that is no write; run 'ppdb wal'", size);
-	a = &r->applier[deal_to(r, rec)];
-	b = current_batch(a);
-	if (b->used && b->used + need > b->room) {
-		rc = hand_over(r, a);
-		if (rc)
-			return rc;
-		b = current_batch(a);
-	}
-	rc = make_room(b, b->used + need);
+	if (epoch < r->last_tag)
+		return pp_detail(PPDB_CORRUPT, "the log goes back from epoch %llu to %llu; run 'ppdb wal'",
+				 (unsigned long long)r->last_tag, (unsigned long long)epoch);
+	r->last_tag = epoch;
+	rc = reserve(r, from->key_size, from->size, &rec);
 	if (rc)
 		return rc;
-	d = (struct dealt *)(b->bytes + b->used);
-	d->epoch = epoch;
-	d->size = size;
-	memcpy(d + 1, data, size);
-	b->used += need;
-	r->step_bytes += need;
-	if (r->step_bytes >= STEP_BYTES) {
-		r->step_bytes = 0;
-		rc = scarce(r) ? in_step(r) : 0;
-		if (rc)
-			return rc;
-	}
-	if ((++r->records & 0xffff) == 0 && r->k->config.progress)
-		r->k->config.progress(r->k->config.ctx, "log", r->records, 0);
+	rec->tag = epoch;
+	rec->seq = from->seq;
+	rec->expires_ms = from->expires_ms;
+	rec->size = (uint32_t)from->size;
+	rec->flags = from->flags;
+	rec->key_size = from->key_size;
+	rec->table_be = htobe32(from->table);
+	memcpy(rec->bytes, from->bytes, from->key_size + from->size);
+	add(r, rec);
 	return 0;
 }
 
-static int start_appliers(struct recovery *r)
+static int add_checkpointed(void *ctx, const struct pp_ckpt_record *from)
 {
-	for (unsigned i = 0; i < r->appliers; i++) {
-		struct applier *a = &r->applier[i];
+	struct recovery *r = ctx;
+	struct pp_run_record *rec;
+	int rc = reserve(r, from->key_size, from->size, &rec);
 
-		pthread_mutex_init(&a->lock, NULL);
-		pthread_cond_init(&a->changed, NULL);
-		a->end = false;
-		if (pthread_create(&a->thread, NULL, applier_main, a))
-			return pp_detail(-EAGAIN, "cannot start a thread for recovery; raise the limit of processes");
-	}
+	if (rc)
+		return rc;
+	rec->tag = from->tag;
+	rec->seq = from->seq;
+	rec->expires_ms = from->expires_ms;
+	rec->size = (uint32_t)from->size;
+	rec->flags = 0;
+	rec->key_size = (uint16_t)from->key_size;
+	rec->table_be = htobe32(from->table);
+	memcpy(rec->bytes, from->key, from->key_size);
+	memcpy(rec->bytes + from->key_size, from->value, from->size);
+	add(r, rec);
 	return 0;
 }
 
-static int stop_appliers(struct recovery *r)
+static int read_checkpoint(struct recovery *r, struct pp_ckpt_reader *ckpt)
 {
+	unsigned streams = pp_ckpt_get_info(ckpt)->streams;
 	int rc = 0;
 
-	for (unsigned i = 0; i < r->appliers; i++) {
-		struct applier *a = &r->applier[i];
-
-		pthread_mutex_lock(&a->lock);
-		if (current_batch(a)->used)
-			a->filled++;
-		a->end = true;
-		pthread_cond_broadcast(&a->changed);
-		pthread_mutex_unlock(&a->lock);
-		pthread_join(a->thread, NULL);
-		if (a->rc && !rc)
-			rc = pp_detail(a->rc, "%s", a->detail);
-		for (unsigned b = 0; b < BATCHES; b++)
-			free(a->batch[b].bytes);
-		free(a->removed);
-	}
-	return rc;
+	r->what = "checkpoint";
+	for (unsigned s = 0; s < streams && !rc; s++)
+		rc = pp_ckpt_read_stream(ckpt, s, add_checkpointed, r);
+	return rc ? rc : hand_over(r, false); /* what follows is of later epochs */
 }
 
 static int read_log(struct recovery *r, uint64_t from, struct pp_wal_recovered *log)
 {
 	struct pp_wal_config w = {.dir = r->k->wal_dir, .store_id = r->k->config.store_id,
 				  .segment_bytes = r->k->config.wal_segment_bytes, .disk = r->k->config.disk};
-	int rc = start_appliers(r), apply_rc;
+	int rc;
 
-	if (rc)
-		return rc;
-	rc = pp_wal_recover(&w, from, deal, r, log);
-	apply_rc = stop_appliers(r);
-	return rc ? rc : apply_rc;
+	r->what = "log";
+	r->records = 0;
+	rc = pp_wal_recover(&w, from, add_logged, r, log);
+	return rc ? rc : hand_over(r, true);
 }
 
-/* ---- checkpoint ------------------------------------------------------------------------------------------------- */
-
-static int apply_checkpoint_record(void *ctx, const struct pp_ckpt_record *rec)
+static int read_all(struct recovery *r, struct pp_wal_recovered *log, struct pp_ckpt_reader *ckpt)
 {
-	struct applier *a = ctx;
-	struct pp_apply one = {
-		.table = rec->table,
-		.key_size = rec->key_size,
-		.key = rec->key,
-		.value = rec->value,
-		.size = rec->size,
-		.seq = rec->seq,
-		.tag = rec->tag,
-		.expires_ms = rec->expires_ms,
-	};
+	int rc = ckpt ? read_checkpoint(r, ckpt) : 0;
 
-	if (a->number == 0)
-		announce_round(a->r);
-	return apply_patiently(a, &one);
+	if (!rc)
+		rc = read_log(r, ckpt ? pp_ckpt_get_info(ckpt)->snapshot : 0, log);
+	return rc ? rc : wait_applied(r);
 }
 
-static void *checkpoint_main(void *arg)
-{
-	struct applier *a = arg;
-	unsigned streams = pp_ckpt_get_info(a->r->ckpt)->streams;
-
-	for (unsigned s = a->number; s < streams && !a->rc; s += a->r->appliers)
-		keep_error(a, pp_ckpt_read_stream(a->r->ckpt, s, apply_checkpoint_record, a));
-	return NULL;
-}
-
-static int read_checkpoint(struct recovery *r)
-{
-	int rc = 0;
-
-	for (unsigned i = 0; i < r->appliers; i++)
-		if (pthread_create(&r->applier[i].thread, NULL, checkpoint_main, &r->applier[i]))
-			return pp_detail(-EAGAIN, "cannot start a thread for recovery; raise the limit of processes");
-	for (unsigned i = 0; i < r->appliers; i++) {
-		pthread_join(r->applier[i].thread, NULL);
-		if (r->applier[i].rc && !rc)
-			rc = pp_detail(r->applier[i].rc, "%s", r->applier[i].detail);
-	}
-	return rc;
-}
+/* ---- threads ---------------------------------------------------------------------------------------------------- */
 
 static int claim_slots(struct recovery *r)
 {
@@ -447,21 +460,60 @@ static int claim_slots(struct recovery *r)
 			return rc;
 		a->r = r;
 		a->number = i;
+		a->bulk.t = &a->t;
+		a->bulk.merging = &r->merging;
 		a->t.reserve = a->t.keeper = true;
 	}
 	return 0;
 }
 
-static void grow_hints(struct pp_keeper *k, uint64_t keys)
+static void stop_appliers(struct recovery *r)
 {
-	struct pp_hint_walk *w = malloc(sizeof(*w));
+	pthread_mutex_lock(&r->lock);
+	r->end = true;
+	pthread_cond_broadcast(&r->changed);
+	pthread_mutex_unlock(&r->lock);
+	for (unsigned i = 0; i < r->appliers; i++)
+		pthread_join(r->applier[i].thread, NULL);
+	pthread_barrier_destroy(&r->phase);
+}
 
-	if (w && pp_hint_grow_begin(&k->house, keys, w) == 1) {
-		while (pp_hint_refill(&k->house, w, 1024))
-			;
-		pp_hint_grow_end(&k->house);
-	}
-	free(w);
+/* As many as the system lets us have. */
+static int start_appliers(struct recovery *r)
+{
+	unsigned started = 0;
+
+	while (started < r->appliers && !pthread_create(&r->applier[started].thread, NULL, applier_main, &r->applier[started]))
+		started++;
+	if (!started)
+		return pp_detail(-EAGAIN, "cannot start a thread for recovery; raise the limit of processes");
+	r->appliers = started;
+	pthread_barrier_init(&r->phase, NULL, started); /* nobody waits there before the first run is handed over */
+	return 0;
+}
+
+static uint64_t run_bytes(const struct pp_keeper *k)
+{
+	uint64_t bytes = k->region.header->memory_max / RUN_SHARE;
+
+	if (k->config.recover_run_bytes)
+		return k->config.recover_run_bytes;
+	return bytes < RUN_MIN ? RUN_MIN : bytes > RUN_MAX ? RUN_MAX : bytes;
+}
+
+static int recover(struct recovery *r, struct pp_wal_recovered *log, struct pp_ckpt_reader *ckpt)
+{
+	int rc = claim_slots(r);
+
+	for (unsigned i = 0; i < RUNS && !rc; i++)
+		rc = pp_run_init(&r->run[i], run_bytes(r->k));
+	if (!rc)
+		rc = start_appliers(r);
+	if (rc)
+		return rc;
+	rc = read_all(r, log, ckpt);
+	stop_appliers(r);
+	return rc;
 }
 
 int pp_recover_cold(struct pp_keeper *k, struct pp_wal_recovered *log, struct pp_ckpt_reader *ckpt)
@@ -473,20 +525,19 @@ int pp_recover_cold(struct pp_keeper *k, struct pp_wal_recovered *log, struct pp
 	if (!r)
 		return -ENOMEM;
 	r->k = k;
-	r->ckpt = ckpt;
 	pthread_mutex_init(&r->round, NULL);
-	pthread_mutex_init(&r->tidy, NULL);
+	pthread_mutex_init(&r->merging, NULL);
+	pthread_mutex_init(&r->lock, NULL);
+	pthread_cond_init(&r->changed, NULL);
 	r->appliers = cores < 1 ? 1 : cores > APPLIERS_MAX ? APPLIERS_MAX : (unsigned)cores;
-	rc = claim_slots(r);
-	if (!rc && ckpt) {
-		grow_hints(k, pp_ckpt_get_info(ckpt)->records);
-		rc = read_checkpoint(r);
-	}
-	if (!rc)
-		rc = read_log(r, ckpt ? pp_ckpt_get_info(ckpt)->snapshot : 0, log);
-	for (unsigned i = 0; i < r->appliers; i++)
+	rc = recover(r, log, ckpt);
+	for (unsigned i = 0; i < APPLIERS_MAX; i++) {
 		if (r->applier[i].t.slot)
 			pp_slot_leave(&r->applier[i].t);
+		free(r->applier[i].bulk.kept);
+	}
+	for (unsigned i = 0; i < RUNS; i++)
+		pp_run_release(&r->run[i]);
 	free(r);
 	return rc;
 }
