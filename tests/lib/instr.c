@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,6 +32,8 @@
 #include <sys/user.h>
 
 #define PAGE 4096
+#define JUDGE_CPU_S 20
+#define JUDGE_S 600            /* the machine may be busy */
 
 __asm__(".text\n.type instr_gate, @function\ninstr_gate:\n\tsyscall\n\tnop\n.size instr_gate, 3\n");
 extern const char instr_gate[];
@@ -254,6 +257,21 @@ static bool still_there(const struct instr *s, int status)
 	return WIFSTOPPED(status);
 }
 
+/* It made a thread or a child, which goes on untraced. */
+static bool made_another(const struct instr *s, int status)
+{
+	struct instr other = {0};
+	unsigned long pid = 0;
+
+	if (!trapped(status) || (status >> 16 != PTRACE_EVENT_CLONE && status >> 16 != PTRACE_EVENT_FORK))
+		return false;
+	ptrace(PTRACE_GETEVENTMSG, s->pid, NULL, &pid);
+	other.pid = (pid_t)pid;
+	wait_status(&other);
+	ptrace(PTRACE_DETACH, other.pid, NULL, NULL);
+	return true;
+}
+
 static int step_once(struct instr *s)
 {
 	int status;
@@ -270,6 +288,8 @@ static int step_once(struct instr *s)
 		} else {
 			status = go(s, PTRACE_SINGLESTEP);
 		}
+		if (made_another(s, status))
+			continue;
 		if (!WIFSTOPPED(status) || WSTOPSIG(status) != SIGSEGV)
 			return status;
 		touch(s);
@@ -358,6 +378,45 @@ bool instr_wait(struct instr *s, bool block, int *status)
 
 	test_require(got >= 0 || errno == EINTR, "waiting for %d: %s", (int)s->pid, strerror(errno));
 	return got == s->pid;
+}
+
+/* ---- judges ----------------------------------------------------------------------------------------------------- */
+
+pid_t instr_judge(void (*fn)(void *), void *arg)
+{
+	struct rlimit limit = {JUDGE_CPU_S, JUDGE_CPU_S + 1};
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	test_require(pid >= 0, "fork: %s", strerror(errno));
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	signal(SIGALRM, SIG_DFL);
+	alarm(JUDGE_S);
+	setrlimit(RLIMIT_CPU, &limit);
+	fn(arg);
+	fflush(NULL);
+	_exit(0);
+}
+
+bool instr_judged(pid_t pid, bool block, int *status)
+{
+	pid_t got;
+
+	while ((got = waitpid(pid, status, block ? 0 : WNOHANG)) < 0)
+		test_require(errno == EINTR, "waiting for %d: %s", (int)pid, strerror(errno));
+	return got == pid;
+}
+
+bool instr_chosen(const char *name, uint64_t *step)
+{
+	const char *wanted = getenv("PPDB_INSTR"), *colon = wanted ? strchr(wanted, ':') : NULL;
+	size_t n = !wanted ? 0 : colon ? (size_t)(colon - wanted) : strlen(wanted);
+
+	*step = colon ? strtoull(colon + 1, NULL, 10) : 0;
+	return !wanted || (strlen(name) == n && !strncmp(name, wanted, n));
 }
 
 /* ---- names ------------------------------------------------------------------------------------------------------ */

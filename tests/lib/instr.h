@@ -61,6 +61,17 @@ void instr_release(struct instr *);
 /* True when it has ended, *status is what waitpid says. With `block` waits for that. */
 bool instr_wait(struct instr *, bool block, int *status);
 
+/*
+ * A verdict in a process of its own, forked here: fn(arg) may change whatever it likes, and fails by test_require. Its processor time is
+ * bounded, so one that waits for the dead or the stopped is found however slow the machine is.
+ */
+pid_t instr_judge(void (*fn)(void *), void *arg);
+/* True when it is done; then *status is 0, or what waitpid says. */
+bool instr_judged(pid_t, bool block, int *status);
+
+/* PPDB_INSTR=NAME[:STEP] chooses one of a test's scenarios, and one instruction of it; *step 0 = all. */
+bool instr_chosen(const char *name, uint64_t *step);
+
 /* "function+0x12" of an address in the test's own binary, for messages; static storage. */
 const char *instr_place(uint64_t address);
 

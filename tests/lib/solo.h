@@ -64,6 +64,8 @@ struct solo {
 };
 
 void solo_open(struct solo *, struct solo_options);
+/* Another keeper takes over from files copied elsewhere: warm when the arena is there. s->keeper and the clients' threads belong to it then. */
+void solo_adopt(struct solo *, const char *data, const char *arena, bool warm);
 void solo_end(struct solo *);          /* removes the files; frees nothing else: the test's process ends */
 struct pp_keeper_config solo_config(const struct solo *, const char *data, const char *arena);
 
@@ -90,6 +92,9 @@ void solo_del(struct solo *, const char *key);
 void solo_get(struct solo *, struct pp_thread *, const char *key);
 /* All keys from `from` on, at most n, forward or backward. */
 void solo_scan(struct solo *, struct pp_thread *, const char *from, unsigned n, bool backward);
+
+/* A client's work on some keys: reads, in three of four cases writes too, and a scan; `variant` chooses. */
+void solo_work(struct solo *, struct pp_thread *, const char *const *keys, unsigned n, unsigned variant);
 
 /* ---- the model ---- */
 

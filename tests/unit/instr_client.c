@@ -8,37 +8,28 @@
  * thing, and the same is judged.
  *
  * The default run takes a sample, another each time, each operation in one of the two sync modes (PPDB_SEED repeats it); with PPDB_TEST_SCALE >= 10
- * (make crash) every instruction is tried in both.
+ * (make crash) the client is killed at every instruction in both modes, with 100 it is also stopped at every one.
  * PPDB_INSTR=NAME runs one scenario, PPDB_INSTR=NAME:STEP one instruction of it.
  */
-#include "tests/lib/instr.h"
 #include "tests/lib/proc.h"
-#include "tests/lib/solo.h"
+#include "tests/lib/scene.h"
 
-#include "engine/floor.h"
-#include "engine/index.h"
-#include "engine/keeper_internal.h"
-#include "engine/version.h"
 #include "shm/errors.h"
 #include "shm/reclaim.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #ifdef INSTR_POSSIBLE
 
 #define HOT 3
-#define JUDGE_CPU_S 20         /* of a judge: who takes longer waits for the dead */
-#define JUDGE_S 300            /* the machine may be busy */
 
 static struct solo s;
 
@@ -53,7 +44,7 @@ static struct outcome *outcome;
 
 struct scenario {
 	const char *name;
-	void (*prepare)(void);
+	void (*prepare)(struct solo *);
 	struct pp_write op;
 	const char *key;               /* of op */
 	size_t size;                   /* of its value */
@@ -64,281 +55,14 @@ struct scenario {
 };
 static const struct scenario *now;
 
-/* A second client that stands still meanwhile, as scenarios like it. */
-static struct instr bystander;
-static struct pp_write bystander_op;
-static uint32_t bystander_proc;
-static struct pp_thread bystander_thread;
-
 static void teardown(void)
 {
-	if (bystander.pid)
-		instr_kill(&bystander);
+	if (scene_bystander.pid)
+		instr_kill(&scene_bystander);
 	solo_end(&s);
 }
 
 TestSuite(instr_client, .fini = teardown, .timeout = 7200);
-
-/* ---- what the stores look like before the operation -------------------------------------------------------------- */
-
-static const char *key_of(const char *format, unsigned i)
-{
-	static char key[4][512];
-	static unsigned next;
-	char *k = key[next++ % 4];
-
-	snprintf(k, sizeof(key[0]), format, i);
-	return k;
-}
-
-static void fill(const char *format, unsigned first, unsigned count, unsigned step, size_t size)
-{
-	for (unsigned i = 0; i < count; i++)
-		solo_put(&s, key_of(format, first + i * step), i, size);
-}
-
-static void few(void)
-{
-	fill("k%04u", 0, 20, 10, 40);
-	solo_put(&s, "number", 0, 0);
-	solo_del(&s, "number");
-	solo_settle(&s);
-}
-
-/* The key was deleted, and the keeper has not come by. */
-static void tombstone(void)
-{
-	few();
-	solo_del(&s, "k0050");
-}
-
-static void number(void)
-{
-	struct pp_write w = {.key = solo_name("number"), .flags = PP_W_ADD, .delta = 40};
-
-	few();
-	solo_do(&s, &s.other, &w);
-	solo_settle(&s);
-}
-
-/* Versions that wait for somebody to prune them: the sets are announced, the keeper has not come by. */
-static void many_versions(void)
-{
-	few();
-	for (unsigned i = 0; i < 6; i++) {
-		struct pp_write w = {.key = solo_name("k0050"), .value = solo_bytes(i, 300), .size = 300};
-
-		solo_do(&s, &s.other, &w);
-		for (unsigned n = 0; n < 3; n++) {
-			test_require(pp_keeper_step(s.keeper) >= 0, "step");
-			s.keeper->round.started_ns = 0;
-		}
-	}
-}
-
-/* The same, and a snapshot holds one of them. */
-static void held_versions(void)
-{
-	uint64_t held;
-
-	few();
-	for (unsigned i = 0; i < 3; i++)
-		solo_put(&s, "k0050", 100 + i, 300);
-	solo_durable(&s);
-	test_require(!pp_snapshot_hold(&s.other, 0, &held), "a snapshot");
-	for (unsigned i = 0; i < 5; i++) {
-		solo_put(&s, "k0050", 200 + i, 300);
-		solo_turns(&s, 4);
-	}
-}
-
-static void full_leaf(void)
-{
-	fill("k%04u", 0, PP_LEAF_MAX, 10, 40);
-	solo_settle(&s);
-}
-
-static void leaves(void)
-{
-	fill("k%04u", 0, 300, 10, 40);
-	solo_settle(&s);
-}
-
-static unsigned upper_entries(void)
-{
-	struct pp_keybuf k;
-	struct pp_place p;
-	unsigned count;
-
-	pp_keybuf_set(&k, 0, "k9999", 5);
-	if (pp_load_acq(&pp_engine(&s.other)->list[0].levels) < 2)
-		return 0;
-	pp_read_enter(&s.other);
-	pp_index_find(&s.other, 0, 1, &k.key, false, &p);
-	count = p.block->count;
-	pp_read_leave(&s.other);
-	return count;
-}
-
-/* The next split of a leaf splits the level above as well. */
-static void full_upper(void)
-{
-	for (unsigned i = 0; upper_entries() < PP_LEAF_MAX; i++)
-		solo_put(&s, key_of("k%05u", i * 2), i, 8);
-	solo_settle(&s);
-}
-
-/* A leaf that somebody has sealed and not merged. */
-static void sealed_leaf(void)
-{
-	struct pp_leaf *right;
-	struct pp_place p;
-	uint64_t head;
-
-	full_leaf();
-	solo_put(&s, "k0315", 1, 40);
-	for (unsigned i = 0; i < 8; i++) {
-		solo_del(&s, key_of("k%04u", i * 20));
-		solo_del(&s, key_of("k%04u", 400 + i * 20));
-	}
-	solo_settle(&s);
-	pp_read_enter(&s.other);
-	pp_index_first(&s.other, 0, &p);
-	test_require(p.block->right, "there is one leaf only");
-	right = pp_at(s.region, pp_link_ref(p.block->right));
-	head = pp_load_acq(&right->head);
-	test_require(pp_cas_acqrel(&right->head, &head, head | PP_LEAF_SEALED), "sealing");
-	pp_read_leave(&s.other);
-}
-
-/* The keeper has declared a cell dead and not taken it out of its leaf. */
-static void dead_cell(void)
-{
-	struct pp_thread *t = &s.keeper->house;
-	struct pp_key k = solo_name("k0050");
-	struct pp_keybuf b;
-	struct pp_place p;
-	struct pp_cell *c;
-	uint64_t head;
-	pp_ref block;
-
-	few();
-	solo_del(&s, "k0050");
-	pp_keybuf_set(&b, 0, k.data, k.size);
-	pp_read_enter(t);
-	pp_index_find(t, 0, 0, &b.key, false, &p);
-	test_require(p.equal, "the cell is there");
-	c = pp_at(s.region, pp_block_ref(p.block, p.at));
-	pp_version_prune(t, c, 1000);
-	head = pp_load_acq(&c->head);
-	block = pp_version_block(head);
-	pp_floor_raise(t, pp_key_hash(&b.key), pp_version_seq(pp_version_at(t, head)));
-	solo_durable(&s);
-	head = pp_load_acq(&c->head);
-	test_require(head != PP_DEAD && !pp_version_inline(pp_version_at(t, head)), "a tombstone of its own");
-	pp_store_seq(&c->head, PP_DEAD);
-	for (uint64_t older = pp_load_acq(&pp_version_at(t, head)->older); older && !(older & PP_CUT);) {
-		struct pp_version *v = pp_version_at(t, pp_older_ref(older));
-
-		if (!pp_version_inline(v))
-			pp_retire(t, pp_version_block(pp_older_ref(older)), pp_gen_of(s.region, pp_version_block(pp_older_ref(older))));
-		older = pp_load_acq(&v->older);
-	}
-	pp_retire(t, block, pp_gen_of(s.region, block));
-	pp_read_leave(t);
-	pp_store_rlx(&s.keeper->todo_overflow, 1);
-}
-
-static void long_keys(void)
-{
-	char format[400];
-
-	memset(format, 'p', 300);
-	strcpy(format + 300, "%04u");
-	fill(format, 0, PP_LEAF_MAX, 10, 40);
-	solo_settle(&s);
-}
-
-static const char *long_key(void)
-{
-	static char key[400];
-
-	memset(key, 'p', 300);
-	strcpy(key + 300, "0315");
-	return key;
-}
-
-static void expired(void)
-{
-	struct pp_write w = {.key = solo_name("k0050"), .value = "old", .size = 3, .expires_ms = 1};
-
-	few();
-	test_require(!pp_write(&s.other, &w), "a value that has expired");
-	w.flags = PP_W_DELETE; /* that is what it amounts to */
-	solo_returned(&s, &w, 0);
-	for (unsigned i = 0; i < s.keys; i++)
-		s.key[i].expired = !strcmp(s.key[i].name, "k0050");
-}
-
-/* ---- a second client, stopped in its write ----------------------------------------------------------------------- */
-
-static void bystander_main(void *arg)
-{
-	(void)arg;
-	pp_write(&bystander_thread, &bystander_op);
-}
-
-static struct pp_version *head_of(const char *key)
-{
-	struct pp_key k = solo_name(key);
-	struct pp_version *v = NULL;
-	struct pp_keybuf b;
-	struct pp_place p;
-
-	pp_keybuf_set(&b, 0, k.data, k.size);
-	pp_read_enter(&s.other);
-	pp_index_find(&s.other, 0, 0, &b.key, false, &p);
-	if (p.equal) {
-		struct pp_cell *c = pp_at(s.region, pp_block_ref(p.block, p.at));
-
-		v = pp_version_at(&s.other, pp_load_acq(&c->head));
-	}
-	pp_read_leave(&s.other);
-	return v;
-}
-
-static bool pending(const char *key)
-{
-	struct pp_version *v = head_of(key);
-
-	return v && pp_state_status(pp_load_acq(&v->state)) == PP_PENDING;
-}
-
-/* Stops it when its version hangs on the chain: before it published it, or after that. */
-static void stand_by(bool published)
-{
-	uint16_t index;
-
-	few();
-	bystander_proc = solo_client(&s, "bystander", (uint32_t)getpid(), &bystander_thread);
-	bystander_op = (struct pp_write){.key = solo_name("k0050"), .value = solo_bytes(77, 60), .size = 60};
-	solo_turns(&s, 2); /* log space for the new slot */
-	index = pp_tail_index(pp_load_acq(&bystander_thread.slot->tail));
-	solo_maybe(&s, &bystander_op);
-	test_require(instr_start(&bystander, bystander_main, NULL, NULL, 0), "tracing");
-	while (!pending("k0050") || (published && pp_tail_index(pp_load_acq(&bystander_thread.slot->tail)) == index))
-		test_require(instr_step(&bystander) != INSTR_ENDED, "the bystander came to its end");
-}
-
-static void stand_by_installed(void)
-{
-	stand_by(false);
-}
-
-static void stand_by_published(void)
-{
-	stand_by(true);
-}
 
 /* ---- operations that are more than a write ----------------------------------------------------------------------- */
 
@@ -418,11 +142,11 @@ static int thread_life(void)
 }
 
 /* There is a free slot that the daemon has granted log space to. */
-static void free_slot(void)
+static void free_slot(struct solo *store)
 {
 	struct pp_thread t;
 
-	few();
+	scene_few(store);
 	test_require(!pp_slot_claim(s.region, s.other_proc, &t), "a slot");
 	solo_turns(&s, 2);
 	pp_slot_leave(&t);
@@ -430,41 +154,41 @@ static void free_slot(void)
 }
 
 static const struct scenario scenarios[] = {
-	{.name = "put_new", .prepare = few, .key = "k0055", .size = 40, .hot = {"k0055", "k0050"}},
-	{.name = "put_new_large", .prepare = few, .key = "k0055", .size = 5000, .hot = {"k0055", "k0060"}},
-	{.name = "put_new_ttl", .prepare = few, .key = "k0055", .size = 50, .op.expires_ms = UINT64_C(1) << 45, .hot = {"k0055"}},
-	{.name = "overwrite", .prepare = few, .key = "k0050", .size = 60, .hot = {"k0050", "k0051"}},
-	{.name = "overwrite_run", .prepare = few, .key = "k0050", .size = 90000, .hot = {"k0050", "k0051"}},
-	{.name = "overwrite_expired", .prepare = expired, .key = "k0050", .size = 60, .hot = {"k0050"}},
-	{.name = "over_tombstone", .prepare = tombstone, .key = "k0050", .size = 60, .hot = {"k0050"}},
-	{.name = "overwrite_prune", .prepare = many_versions, .key = "k0050", .size = 60, .hot = {"k0050"}},
-	{.name = "overwrite_held", .prepare = held_versions, .key = "k0050", .size = 60, .hot = {"k0050"}},
-	{.name = "split_first", .prepare = full_leaf, .key = "k0315", .size = 40, .hot = {"k0315", "k0310", "k0005"}},
-	{.name = "split", .prepare = leaves, .key = "k1005", .size = 40, .hot = {"k1005", "k1010", "k0995"}},
-	{.name = "split_append", .prepare = full_leaf, .key = "k0635", .size = 2000, .hot = {"k0635", "k0630", "k0640"}},
-	{.name = "split_long_keys", .prepare = long_keys, .size = 40, .hot = {"k0635"}},
-	{.name = "split_upper", .prepare = full_upper, .key = "k00101", .size = 8, .hot = {"k00101", "k00100"}},
-	{.name = "merge_meet", .prepare = sealed_leaf, .key = "k0505", .size = 40, .hot = {"k0505", "k0010", "k0510"}},
-	{.name = "over_dead", .prepare = dead_cell, .key = "k0050", .size = 40, .hot = {"k0050", "k0060"}},
-	{.name = "help_installed", .prepare = stand_by_installed, .key = "k0050", .size = 50, .hot = {"k0050"}},
-	{.name = "help_published", .prepare = stand_by_published, .key = "k0050", .size = 50, .hot = {"k0050"}},
-	{.name = "del", .prepare = few, .key = "k0050", .op.flags = PP_W_DELETE, .hot = {"k0050"}},
-	{.name = "del_missing", .prepare = few, .key = "k0055", .op.flags = PP_W_DELETE, .hot = {"k0055"}},
-	{.name = "cas", .prepare = few, .key = "k0050", .size = 50, .op.flags = PP_W_CAS, .op.expect = 1, .hot = {"k0050"}},
-	{.name = "cas_absent", .prepare = few, .key = "k0055", .size = 50, .op.flags = PP_W_CAS, .hot = {"k0055"}},
-	{.name = "cas_conflict", .prepare = few, .key = "k0050", .size = 50, .op.flags = PP_W_CAS, .op.expect = 9, .hot = {"k0050"}},
-	{.name = "if_absent", .prepare = few, .key = "k0055", .size = 50, .op.flags = PP_W_IFABSENT, .hot = {"k0055"}},
-	{.name = "add", .prepare = number, .key = "number", .op.flags = PP_W_ADD, .op.delta = 2, .hot = {"number", "k0050"}},
-	{.name = "add_new", .prepare = few, .key = "number", .op.flags = PP_W_ADD, .op.delta = 2, .hot = {"number"}},
-	{.name = "hash_put", .prepare = leaves, .key = "k1005", .size = 40, .hot = {"k1005", "k1010"},
+	{.name = "put_new", .prepare = scene_few, .key = "k0055", .size = 40, .hot = {"k0055", "k0050"}},
+	{.name = "put_new_large", .prepare = scene_few, .key = "k0055", .size = 5000, .hot = {"k0055", "k0060"}},
+	{.name = "put_new_ttl", .prepare = scene_few, .key = "k0055", .size = 50, .op.expires_ms = UINT64_C(1) << 45, .hot = {"k0055"}},
+	{.name = "overwrite", .prepare = scene_few, .key = "k0050", .size = 60, .hot = {"k0050", "k0051"}},
+	{.name = "overwrite_run", .prepare = scene_few, .key = "k0050", .size = 90000, .hot = {"k0050", "k0051"}},
+	{.name = "overwrite_expired", .prepare = scene_expired, .key = "k0050", .size = 60, .hot = {"k0050"}},
+	{.name = "over_tombstone", .prepare = scene_tombstone, .key = "k0050", .size = 60, .hot = {"k0050"}},
+	{.name = "overwrite_prune", .prepare = scene_many_versions, .key = "k0050", .size = 60, .hot = {"k0050"}},
+	{.name = "overwrite_held", .prepare = scene_held_versions, .key = "k0050", .size = 60, .hot = {"k0050"}},
+	{.name = "split_first", .prepare = scene_full_leaf, .key = "k0315", .size = 40, .hot = {"k0315", "k0310", "k0005"}},
+	{.name = "split", .prepare = scene_leaves, .key = "k1005", .size = 40, .hot = {"k1005", "k1010", "k0995"}},
+	{.name = "split_append", .prepare = scene_full_leaf, .key = "k0635", .size = 2000, .hot = {"k0635", "k0630", "k0640"}},
+	{.name = "split_long_keys", .prepare = scene_long_keys, .size = 40, .hot = {"k0635"}},
+	{.name = "split_upper", .prepare = scene_full_upper, .key = "k00101", .size = 8, .hot = {"k00101", "k00100"}},
+	{.name = "merge_meet", .prepare = scene_sealed_leaf, .key = "k0505", .size = 40, .hot = {"k0505", "k0010", "k0510"}},
+	{.name = "over_dead", .prepare = scene_dead_cell, .key = "k0050", .size = 40, .hot = {"k0050", "k0060"}},
+	{.name = "help_installed", .prepare = scene_bystander_installed, .key = "k0050", .size = 50, .hot = {"k0050"}},
+	{.name = "help_published", .prepare = scene_bystander_published, .key = "k0050", .size = 50, .hot = {"k0050"}},
+	{.name = "del", .prepare = scene_few, .key = "k0050", .op.flags = PP_W_DELETE, .hot = {"k0050"}},
+	{.name = "del_missing", .prepare = scene_few, .key = "k0055", .op.flags = PP_W_DELETE, .hot = {"k0055"}},
+	{.name = "cas", .prepare = scene_few, .key = "k0050", .size = 50, .op.flags = PP_W_CAS, .op.expect = 1, .hot = {"k0050"}},
+	{.name = "cas_absent", .prepare = scene_few, .key = "k0055", .size = 50, .op.flags = PP_W_CAS, .hot = {"k0055"}},
+	{.name = "cas_conflict", .prepare = scene_few, .key = "k0050", .size = 50, .op.flags = PP_W_CAS, .op.expect = 9, .hot = {"k0050"}},
+	{.name = "if_absent", .prepare = scene_few, .key = "k0055", .size = 50, .op.flags = PP_W_IFABSENT, .hot = {"k0055"}},
+	{.name = "add", .prepare = scene_number, .key = "number", .op.flags = PP_W_ADD, .op.delta = 2, .hot = {"number", "k0050"}},
+	{.name = "add_new", .prepare = scene_few, .key = "number", .op.flags = PP_W_ADD, .op.delta = 2, .hot = {"number"}},
+	{.name = "hash_put", .prepare = scene_leaves, .key = "k1005", .size = 40, .hot = {"k1005", "k1010"},
 		.options = {.shards = 4, .strategy = PP_STRATEGY_HASH}},
-	{.name = "range_split", .prepare = leaves, .key = "k1005", .size = 40, .hot = {"k1005", "k1010"},
+	{.name = "range_split", .prepare = scene_leaves, .key = "k1005", .size = 40, .hot = {"k1005", "k1010"},
 		.options = {.shards = 4, .strategy = PP_STRATEGY_RANGE}},
-	{.name = "get", .prepare = leaves, .act = read_some, .hot = {"k0050", "k1230"}},
-	{.name = "iterate", .prepare = leaves, .act = iterate, .hot = {"k0620", "k0635", "k0640"}},
-	{.name = "snapshot", .prepare = leaves, .act = snapshot, .hot = {"k0050", "k0635"}},
+	{.name = "get", .prepare = scene_leaves, .act = read_some, .hot = {"k0050", "k1230"}},
+	{.name = "iterate", .prepare = scene_leaves, .act = iterate, .hot = {"k0620", "k0635", "k0640"}},
+	{.name = "snapshot", .prepare = scene_leaves, .act = snapshot, .hot = {"k0050", "k0635"}},
 	{.name = "thread_life", .prepare = free_slot, .act = thread_life, .key = "k0055", .size = 40, .hot = {"k0055", "k0050"}},
-	{.name = "leave", .prepare = few, .key = "k0055", .size = 40, .hot = {"k0055"}, .leaves = true},
+	{.name = "leave", .prepare = scene_few, .key = "k0055", .size = 40, .hot = {"k0055"}, .leaves = true},
 };
 
 /* ---- the victim -------------------------------------------------------------------------------------------------- */
@@ -498,39 +222,9 @@ static void drop_second(void)
 
 /* ---- the judges --------------------------------------------------------------------------------------------------- */
 
-static void others_write(const char *key, unsigned v)
-{
-	struct pp_write w = {.key = solo_name(key), .size = 20 + v * 37 % 200};
-	bool is_number = !strncmp(key, "number", 6);
-
-	if (v % 4 == 1)
-		w = (struct pp_write){.key = w.key, .flags = PP_W_DELETE};
-	else if (is_number)
-		w = (struct pp_write){.key = w.key, .flags = PP_W_ADD, .delta = 5};
-	else
-		w.value = solo_bytes(1000 + v, w.size);
-	solo_do(&s, &s.other, &w);
-	solo_get(&s, &s.other, key);
-}
-
-/* Others on the same keys: reads, and in three of four cases writes too. */
 static void others(unsigned v)
 {
-	for (unsigned i = 0; i < HOT && now->hot[i]; i++) {
-		solo_get(&s, &s.other, now->hot[i]);
-		if ((v + i) % 4)
-			others_write(now->hot[i], v / 4 + i);
-	}
-	solo_scan(&s, &s.other, now->hot[0], 70, v & 1);
-}
-
-static void be_judge(void)
-{
-	struct rlimit limit = {JUDGE_CPU_S, JUDGE_CPU_S + 1};
-
-	signal(SIGALRM, SIG_DFL);
-	alarm(JUDGE_S);
-	setrlimit(RLIMIT_CPU, &limit);
+	solo_work(&s, &s.other, now->hot, HOT, v);
 }
 
 static void map_store(int fd, int how)
@@ -553,16 +247,23 @@ static void expect_op(void)
 static void end_all(void)
 {
 	solo_bury(&s, s.victim_proc);
-	if (bystander.pid)
-		solo_bury(&s, bystander_proc);
+	if (scene_bystander.pid)
+		solo_bury(&s, scene_bystander_proc);
 	pp_slot_leave(&s.other);
 	solo_settle(&s);
 	solo_judge(&s, true);
 }
 
-static void judge_kill(unsigned v, bool cold)
+struct case_of {
+	unsigned variant;
+	bool cold;
+};
+
+static void judge_kill(void *arg)
 {
-	be_judge();
+	const struct case_of *c = arg;
+	unsigned v = c->variant;
+
 	map_store(s.region->fd, MAP_PRIVATE);
 	expect_op();
 	if (v & 1)
@@ -574,15 +275,16 @@ static void judge_kill(unsigned v, bool cold)
 		solo_turns(&s, 2);
 	others(v >> 3);
 	end_all();
-	if (cold) {
+	if (c->cold) {
 		solo_durable(&s);
 		solo_judge_cold(&s, s.data, pp_load_acq(&s.region->globals->durable_epoch));
 	}
 }
 
-static void judge_stop(unsigned v)
+static void judge_stop(void *arg)
 {
-	be_judge();
+	unsigned v = ((const struct case_of *)arg)->variant;
+
 	map_store(second, MAP_SHARED);
 	expect_op();
 	others(v >> 1);
@@ -614,51 +316,32 @@ static void ended(const char *what, const struct instr *v, int status)
 		WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), now->name, v->steps, test_seed());
 }
 
-static pid_t start_judge(void)
-{
-	pid_t pid;
-
-	fflush(NULL);
-	pid = fork();
-	test_require(pid >= 0, "fork: %s", strerror(errno));
-	return pid;
-}
-
 static void kill_here(const struct instr *v, unsigned variant)
 {
-	bool cold = variant % 16 == 5;
-	pid_t pid;
+	struct case_of c = {variant, variant % 16 == 5};
 	int status;
 
-	if (cold)
+	if (c.cold)
 		solo_files_restore(files);
-	pid = start_judge();
-	if (!pid) {
-		judge_kill(variant, cold);
-		_exit(0);
-	}
-	test_require(waitpid(pid, &status, 0) == pid, "waitpid: %s", strerror(errno));
+	instr_judged(instr_judge(judge_kill, &c), true, &status);
 	ended("killed", v, status);
 	total.states++;
-	total.cold += cold;
+	total.cold += c.cold;
 }
 
 static void stop_here(struct instr *v, unsigned variant)
 {
 	struct outcome saved = *outcome;
+	struct case_of c = {variant, false};
 	int status, g_status;
 	struct instr g;
-	pid_t pid;
+	pid_t judge;
 
 	memcpy(second_at, s.region->base, s.region->segments_at + pp_load_acq(&s.region->globals->committed_segments) * PP_SEGMENT_BYTES);
 	instr_branch(v, &g, second);
-	pid = start_judge();
-	if (!pid) {
-		judge_stop(variant);
-		_exit(0);
-	}
+	judge = instr_judge(judge_stop, &c);
 	while (!outcome->ready) {
-		if (waitpid(pid, &status, WNOHANG) == pid) {
+		if (instr_judged(judge, false, &status)) {
 			instr_kill(&g);
 			ended("stopped", v, status ? status : 1);
 		}
@@ -667,20 +350,11 @@ static void stop_here(struct instr *v, unsigned variant)
 	instr_release(&g);
 	instr_wait(&g, true, &g_status);
 	outcome->over = 1;
-	test_require(waitpid(pid, &status, 0) == pid, "waitpid: %s", strerror(errno));
+	instr_judged(judge, true, &status);
 	ended("the stopped one", v, g_status);
 	ended("stopped and continued", v, status);
 	*outcome = saved;
 	total.stops++;
-}
-
-static bool chosen(const char *name, uint64_t *step)
-{
-	const char *wanted = getenv("PPDB_INSTR"), *colon = wanted ? strchr(wanted, ':') : NULL;
-	size_t n = !wanted ? 0 : colon ? (size_t)(colon - wanted) : strlen(wanted);
-
-	*step = colon ? strtoull(colon + 1, NULL, 10) : 0;
-	return !wanted || (strlen(name) == n && !strncmp(name, wanted, n));
 }
 
 static void report(const char *what, uint32_t sync)
@@ -698,7 +372,7 @@ static void run(const struct scenario *c, uint32_t sync, uint64_t only)
 {
 	struct test_random r = test_random(test_seed(), (uint64_t)(c - scenarios) * 2 + sync);
 	bool all = everything();
-	uint64_t kill_every = all ? 1 : 23, stop_every = all ? 1 : 701, kill_at = test_below(&r, kill_every), stop_at = test_below(&r, stop_every);
+	uint64_t kill_every = all ? 1 : 23, stop_every = test_scale(1) >= 100 ? 1 : all ? 29 : 701, kill_at = test_below(&r, kill_every), stop_at = test_below(&r, stop_every);
 	struct solo_options options = c->options;
 	struct scenario this = *c;
 	struct instr v;
@@ -706,7 +380,7 @@ static void run(const struct scenario *c, uint32_t sync, uint64_t only)
 
 	now = &this;
 	if (!this.key && !this.act)
-		this.key = long_key();
+		this.key = scene_long_key();
 	if (this.key) {
 		this.op.key = solo_name(this.key);
 		this.op.size = this.size;
@@ -715,7 +389,7 @@ static void run(const struct scenario *c, uint32_t sync, uint64_t only)
 	}
 	options.sync = sync;
 	solo_open(&s, options);
-	c->prepare();
+	c->prepare(&s);
 	files = solo_files_keep(s.data);
 	make_second();
 	memset(outcome, 0, sizeof(*outcome));
@@ -738,8 +412,8 @@ static void run(const struct scenario *c, uint32_t sync, uint64_t only)
 	test_require(outcome->returned, "%s did not return", c->name);
 	if (everything() || getenv("PPDB_INSTR"))
 		report(c->name, sync);
-	if (bystander.pid)
-		instr_kill(&bystander);
+	if (scene_bystander.pid)
+		instr_kill(&scene_bystander);
 	drop_second();
 	solo_end(&s);
 }
@@ -751,7 +425,7 @@ static void run_all(uint32_t sync)
 	for (size_t i = 0; i < sizeof(scenarios) / sizeof(*scenarios); i++) {
 		uint64_t step;
 
-		if (chosen(scenarios[i].name, &step) && (everything() || getenv("PPDB_INSTR") || (i + test_seed()) % 2 == sync))
+		if (instr_chosen(scenarios[i].name, &step) && (everything() || getenv("PPDB_INSTR") || (i + test_seed()) % 2 == sync))
 			run(&scenarios[i], sync, step);
 	}
 	report("a client at each instruction", sync);
