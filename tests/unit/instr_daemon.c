@@ -396,7 +396,7 @@ static void run_all(uint32_t sync)
 	for (size_t i = 0; i < sizeof(duties) / sizeof(*duties); i++) {
 		uint64_t step;
 
-		if (instr_chosen(duties[i].name, &step) && (everything() || getenv("PPDB_INSTR") || (i + test_seed()) % 6 == sync))
+		if (instr_chosen(duties[i].name, &step) && (everything() || getenv("PPDB_INSTR") || (i + test_seed()) % 12 == sync))
 			run(&duties[i], sync, step);
 	}
 	report("the daemon at each instruction", sync);
