@@ -135,7 +135,7 @@ static int put(struct pp_bulk *b, const struct pp_run_record *rec, const struct 
 	int rc;
 
 	if (rec->flags & PP_V_TOMBSTONE && rec->tag < b->keep_tag) {
-		pp_floor_raise(b->t, pp_key_hash(k), rec->seq);
+		pp_floor_raise(b->t, pp_ikey_hash(k), rec->seq);
 		return 0;
 	}
 	if (b->take_out)

@@ -34,9 +34,7 @@ struct walk {
 
 static void put_tombstone(struct pp_thread *t, const struct pp_cell *c, uint64_t seq)
 {
-	struct pp_ikey k = {pp_cell_key(c), pp_cell_key_size(c)};
-
-	pp_floor_raise(t, pp_key_hash(&k), seq);
+	pp_floor_raise(t, pp_cell_hash(c), seq);
 }
 
 static int put_cell(struct walk *w, pp_ref ref)

@@ -21,9 +21,13 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-uint64_t pp_key_hash(const struct pp_ikey *k)
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+uint64_t pp_key_hash(const struct pp_key *k)
 {
-	return XXH3_64bits(k->bytes, k->size);
+	return XXH3_64bits_withSeed(k->data, k->size, k->table);
 }
 
 static struct pp_hints *table(struct pp_thread *t)
@@ -51,30 +55,61 @@ static void near_cell(const struct pp_thread *t, pp_ref cell)
 	pp_near(p + 112);
 }
 
-static pp_ref find_in(struct pp_thread *t, struct pp_hints *h, uint64_t hash, const struct pp_ikey *k)
+/*
+ * Bit i = way i has the hash's tag. Without a branch a way: which one it is cannot be predicted, and a branch on it would wait for the
+ * line before anything behind this get could begin, so that gets one after the other would never overlap their misses.
+ */
+static unsigned ways_of(pp_a64 *line, uint64_t hash)
+{
+	unsigned ways = 0;
+
+#if defined(__SSE2__) && !defined(__SANITIZE_THREAD__)
+	/* two entries a register; what it takes from each half is loaded again, as one word, by who uses it */
+	const __m128i *pair = (const __m128i *)line, tag = _mm_set1_epi64x((long long)(hash >> 48));
+
+	for (unsigned i = 0; i < WAYS / 2; i++) {
+		__m128i same = _mm_cmpeq_epi32(_mm_srli_epi64(_mm_load_si128(pair + i), 48), tag);
+
+		ways |= (unsigned)_mm_movemask_pd(_mm_castsi128_pd(_mm_slli_epi64(same, 32))) << 2 * i;
+	}
+#else
+	for (unsigned i = 0; i < WAYS; i++)
+		ways |= (unsigned)((pp_load_rlx(&line[i]) ^ hash) >> 48 == 0) << i; /* recheck: loaded again by who uses it */
+#endif
+	return ways;
+}
+
+/* The cell of entry `e` if it is the one of `k`, else 0. */
+static pp_ref judge(struct pp_thread *t, uint64_t e, const struct pp_key *k)
+{
+	pp_ref cell = pp_link_ref(e);
+	struct pp_cell *c = pp_at(t->region, cell);
+
+	near_cell(t, cell);
+	PP_FAULT_POINT("hint.find.entry");
+	while (pp_era_moved(t))
+		;
+	if (!pp_hint_live(t, cell, e >> PP_REF_BITS & GEN_MASK, GEN_MASK, PP_KIND_CELL))
+		return 0;
+	/* an index cell: its block was a key cell's once */
+	return !(c->flags & PP_C_INDEX) && pp_cell_equals(c, k) ? cell : 0;
+}
+
+static pp_ref find_in(struct pp_thread *t, struct pp_hints *h, uint64_t hash, const struct pp_key *k)
 {
 	pp_a64 *line = line_of(h, hash);
 
-	for (unsigned i = 0; i < WAYS; i++) {
+	for (unsigned ways = ways_of(line, hash); ways; ways &= ways - 1) {
 		/* [hint.find:entry] pairs [hint.enter:entry]: the cell it names */
-		uint64_t e = pp_load_acq(&line[i]);
-		pp_ref cell = pp_link_ref(e);
+		pp_ref cell = judge(t, pp_load_acq(&line[__builtin_ctz(ways)]), k);
 
-		if (e >> 48 != hash >> 48 || !cell)
-			continue;
-		near_cell(t, cell);
-		PP_FAULT_POINT("hint.find.entry");
-		while (pp_era_moved(t))
-			;
-		if (pp_hint_live(t, cell, e >> PP_REF_BITS & GEN_MASK, GEN_MASK, PP_KIND_CELL) &&
-		    !(((struct pp_cell *)pp_at(t->region, cell))->flags & PP_C_INDEX) && /* its block was a key cell's once */
-		    pp_cell_equals(pp_at(t->region, cell), k))
+		if (__builtin_expect(cell != 0, 1))
 			return cell;
 	}
 	return 0;
 }
 
-pp_ref pp_hint_find(struct pp_thread *t, uint64_t hash, const struct pp_ikey *k)
+pp_ref pp_hint_find(struct pp_thread *t, uint64_t hash, const struct pp_key *k)
 {
 	struct pp_hints *h = table(t);
 	uint64_t previous;
@@ -95,12 +130,8 @@ void pp_hint_prefetch_cell(struct pp_thread *t, uint64_t hash)
 {
 	pp_a64 *line = line_of(table(t), hash);
 
-	for (unsigned i = 0; i < WAYS; i++) {
-		uint64_t e = pp_load_rlx(&line[i]); /* hint */
-
-		if (e >> 48 == hash >> 48 && pp_link_ref(e))
-			near_cell(t, pp_link_ref(e));
-	}
+	for (unsigned ways = ways_of(line, hash); ways; ways &= ways - 1)
+		near_cell(t, pp_link_ref(pp_load_rlx(&line[__builtin_ctz(ways)]))); /* hint */
 }
 
 static void enter_in(struct pp_hints *h, uint64_t hash, uint64_t entry, unsigned victim)
@@ -165,10 +196,9 @@ static void refill_leaf(struct pp_thread *t, const struct pp_leafblock *b)
 	for (unsigned i = 0; i < b->count; i++)
 		pp_near(pp_at(t->region, pp_block_ref(b, i)));
 	for (unsigned i = 0; i < b->count; i++) {
-		struct pp_cell *c = pp_at(t->region, pp_block_ref(b, i));
-		struct pp_ikey k = {pp_cell_key(c), pp_cell_key_size(c)};
+		pp_ref cell = pp_block_ref(b, i);
 
-		pp_hint_enter(t, pp_key_hash(&k), pp_block_ref(b, i));
+		pp_hint_enter(t, pp_cell_hash(pp_at(t->region, cell)), cell);
 	}
 }
 

@@ -12,7 +12,7 @@
 #include "shm/alloc.h"
 
 /* The cell of key `k`, protected by the caller's read section; 0 = unknown, look in the index. It may be DEAD. */
-pp_ref pp_hint_find(struct pp_thread *, uint64_t hash, const struct pp_ikey *k);
+pp_ref pp_hint_find(struct pp_thread *, uint64_t hash, const struct pp_key *k);
 
 /* Enters a LIVE cell. */
 void pp_hint_enter(struct pp_thread *, uint64_t hash, pp_ref cell);

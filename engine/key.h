@@ -55,9 +55,25 @@ static inline int pp_cell_compare(const struct pp_cell *c, const struct pp_ikey 
 	return pp_bytes_compare(pp_cell_key(c), pp_cell_key_size(c), k->bytes, k->size);
 }
 
-static inline bool pp_cell_equals(const struct pp_cell *c, const struct pp_ikey *k)
+static inline uint64_t pp_word_at(const uint8_t *p)
 {
-	return pp_cell_key_size(c) == k->size && !memcmp(pp_cell_key(c), k->bytes, k->size);
+	uint64_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+/* Equality of two byte strings of the same size: short ones by words, without a call. */
+static inline bool pp_bytes_equal(const uint8_t *a, const uint8_t *b, uint32_t size)
+{
+	if (size - 8 > 8)
+		return !memcmp(a, b, size);
+	return pp_word_at(a) == pp_word_at(b) && pp_word_at(a + size - 8) == pp_word_at(b + size - 8);
+}
+
+static inline bool pp_cell_equals(const struct pp_cell *c, const struct pp_key *k)
+{
+	return c->key_size == k->size && c->table_be == htobe32(k->table) && pp_bytes_equal(c->key, k->data, k->size);
 }
 
 static inline uint64_t pp_slice(const uint8_t *bytes, uint32_t size, uint32_t skip)
@@ -83,7 +99,21 @@ static inline uint32_t pp_common(const uint8_t *a, uint32_t a_size, const uint8_
 	return i;
 }
 
-/* Hash of table and key: hints, stripes, floors. */
-uint64_t pp_key_hash(const struct pp_ikey *k);
+/* Hash of table and key: hints, stripes, floors. Reads the user's bytes where they are: from a copy made just now the processor
+ * could not load them before the copy left its store buffer, behind everything that is still under way. */
+uint64_t pp_key_hash(const struct pp_key *k);
+
+static inline uint64_t pp_ikey_hash(const struct pp_ikey *k)
+{
+	uint32_t table;
+
+	memcpy(&table, k->bytes, sizeof(table));
+	return pp_key_hash(&(struct pp_key){be32toh(table), k->size - 4, k->bytes + 4});
+}
+
+static inline uint64_t pp_cell_hash(const struct pp_cell *c)
+{
+	return pp_key_hash(&(struct pp_key){be32toh(c->table_be), c->key_size, c->key});
+}
 
 #endif

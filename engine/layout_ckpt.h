@@ -33,7 +33,7 @@
 
 #define PP_CKPT_MANIFEST_MAGIC UINT64_C(0x314b50434d425050) /* "PPBMCPK1" */
 #define PP_CKPT_BLOCK_MAGIC UINT32_C(0x4b4c4243)            /* "CBLK" */
-#define PP_CKPT_VERSION 1u
+#define PP_CKPT_VERSION 2u
 #define PP_CKPT_BLOCK_BYTES (1u << 20)
 #define PP_CKPT_BLOCK_MIN (8u << 10) /* a header and the longest key fit into one block */
 #define PP_CKPT_BLOCK_MAX (16u << 20)

@@ -19,19 +19,28 @@ bool pp_expired(const struct pp_thread *t, const struct pp_version *v)
 	return pp_version_flags(v) & PP_V_TTL && pp_version_expires(v) <= (t->as_of_ms ? t->as_of_ms : pp_wall_ms());
 }
 
-pp_ref pp_cell_find(struct pp_thread *t, uint64_t hash, const struct pp_ikey *k)
+/* The way through the index: the key is copied for it, table first. */
+static __attribute__((noinline)) pp_ref descend(struct pp_thread *t, uint64_t hash, const struct pp_key *k)
+{
+	struct pp_keybuf b;
+	struct pp_place p;
+
+	pp_stat_add(&t->slot->count.hint_misses, 1);
+	pp_keybuf_set(&b, k->table, k->data, k->size);
+	pp_index_find(t, pp_list_of(t, hash), 0, &b.key, false, &p);
+	return p.equal ? pp_block_ref(p.block, p.at) : 0;
+}
+
+pp_ref pp_cell_find(struct pp_thread *t, uint64_t hash, const struct pp_key *k)
 {
 	pp_ref cell = pp_hint_find(t, hash, k);
-	struct pp_place p;
 
 	if (__builtin_expect(cell != 0, 1)) {
 		pp_stat_add(&t->slot->count.hint_hits, 1);
 		if (pp_load_acq(&((struct pp_cell *)pp_at(t->region, cell))->head) != PP_DEAD)
 			return cell;
 	}
-	pp_stat_add(&t->slot->count.hint_misses, 1);
-	pp_index_find(t, pp_list_of(t, hash), 0, k, false, &p);
-	return p.equal ? pp_block_ref(p.block, p.at) : 0;
+	return descend(t, hash, k);
 }
 
 int pp_hit_fill(struct pp_thread *t, pp_ref cell_ref, uint64_t snapshot, struct pp_hit *out)
@@ -64,7 +73,7 @@ static int key_check(const struct pp_key *key)
 	return 0;
 }
 
-static int read_key(struct pp_thread *t, const struct pp_ikey *k, uint64_t hash, uint64_t snapshot, struct pp_hit *out)
+static int read_key(struct pp_thread *t, const struct pp_key *k, uint64_t hash, uint64_t snapshot, struct pp_hit *out)
 {
 	pp_ref cell = pp_cell_find(t, hash, k);
 
@@ -73,17 +82,15 @@ static int read_key(struct pp_thread *t, const struct pp_ikey *k, uint64_t hash,
 
 int pp_read(struct pp_thread *t, const struct pp_key *key, uint64_t snapshot, struct pp_hit *out)
 {
-	struct pp_keybuf b;
 	uint64_t start, hash;
 	int rc = key_check(key);
 
 	if (rc)
 		return rc;
 	start = pp_op_begin(t, PP_OP_GET);
-	pp_keybuf_set(&b, key->table, key->data, key->size);
-	hash = pp_key_hash(&b.key);
-	rc = read_key(t, &b.key, hash, snapshot, out);
-	pp_op_end_key(t, PP_OP_GET, start, &b.key, hash);
+	hash = pp_key_hash(key);
+	rc = read_key(t, key, hash, snapshot, out);
+	pp_op_end_key(t, PP_OP_GET, start, key, hash);
 	return rc;
 }
 
@@ -93,25 +100,20 @@ int pp_read(struct pp_thread *t, const struct pp_key *key, uint64_t snapshot, st
 static void read_group(struct pp_thread *t, const struct pp_key *keys, size_t n, uint64_t snapshot, struct pp_hit *out, int *rcs)
 {
 	uint64_t hash[GROUP], start = pp_op_begin_many(t, PP_OP_GET, n);
-	struct pp_keybuf b;
 
 	for (size_t i = 0; i < n; i++) {
 		rcs[i] = key_check(&keys[i]);
 		if (rcs[i])
 			continue;
-		pp_keybuf_set(&b, keys[i].table, keys[i].data, keys[i].size);
-		hash[i] = pp_key_hash(&b.key);
+		hash[i] = pp_key_hash(&keys[i]);
 		pp_hint_prefetch(t, hash[i]);
 	}
 	for (size_t i = 0; i < n; i++)
 		if (!rcs[i])
 			pp_hint_prefetch_cell(t, hash[i]);
-	for (size_t i = 0; i < n; i++) {
-		if (rcs[i])
-			continue;
-		pp_keybuf_set(&b, keys[i].table, keys[i].data, keys[i].size);
-		rcs[i] = read_key(t, &b.key, hash[i], snapshot, &out[i]);
-	}
+	for (size_t i = 0; i < n; i++)
+		if (!rcs[i])
+			rcs[i] = read_key(t, &keys[i], hash[i], snapshot, &out[i]);
 	if (__builtin_expect(start != 0, 0))
 		pp_op_record(t, PP_OP_GET, (pp_now_ns() - start) / n);
 }

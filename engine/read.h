@@ -9,7 +9,7 @@
 struct pp_version;
 
 /* The key cell of `k`, 0 when there is none. Inside a read section. */
-pp_ref pp_cell_find(struct pp_thread *, uint64_t hash, const struct pp_ikey *k);
+pp_ref pp_cell_find(struct pp_thread *, uint64_t hash, const struct pp_key *k);
 
 /* Fills *out from the version visible at `snapshot`; PPDB_NOTFOUND for none, a tombstone or an expired value. */
 int pp_hit_fill(struct pp_thread *, pp_ref cell, uint64_t snapshot, struct pp_hit *out);

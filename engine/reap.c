@@ -19,10 +19,9 @@
 /* A PRIVATE cell may have been linked by the dead one, or not. */
 static bool cell_linked(struct pp_thread *t, pp_ref cell)
 {
-	struct pp_cell *c = pp_at(t->region, cell);
-	struct pp_ikey k = {pp_cell_key(c), pp_cell_key_size(c)};
+	uint64_t hash = pp_cell_hash(pp_at(t->region, cell));
 
-	return pp_index_reachable(t, PP_NOTE_WHAT(PP_NOTE_CELL, 0), cell, pp_list_of(t, pp_key_hash(&k)));
+	return pp_index_reachable(t, PP_NOTE_WHAT(PP_NOTE_CELL, 0), cell, pp_list_of(t, hash));
 }
 
 static bool version_reachable(struct pp_thread *t, pp_ref block, uint64_t where)

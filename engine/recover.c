@@ -355,7 +355,7 @@ static void add(struct recovery *r, struct pp_run_record *rec)
 	struct pp_thread *t = &r->k->house;
 	struct pp_ikey k = pp_run_key(rec);
 
-	rec->list_be = pp_engine(t)->lists > 1 ? htobe16((uint16_t)pp_list_of(t, pp_key_hash(&k))) : 0;
+	rec->list_be = pp_engine(t)->lists > 1 ? htobe16((uint16_t)pp_list_of(t, pp_ikey_hash(&k))) : 0;
 	pp_run_add(&r->run[r->filling], rec);
 	if ((++r->records & 0xffff) == 0 && r->k->config.progress)
 		r->k->config.progress(r->k->config.ctx, r->what, r->records, 0);

@@ -85,8 +85,7 @@ static pp_ref note_version(struct pp_thread *t, pp_ref cell, pp_ref version)
 static bool remove_cell(struct pp_thread *t, pp_ref cell_ref, uint64_t head, pp_ref below)
 {
 	struct pp_cell *c = pp_at(t->region, cell_ref);
-	struct pp_ikey k = {pp_cell_key(c), pp_cell_key_size(c)};
-	uint64_t hash = pp_key_hash(&k);
+	uint64_t hash = pp_cell_hash(c);
 	pp_ref block, block_below;
 
 	pp_floor_raise(t, hash, pp_version_seq(pp_version_at(t, head)));
@@ -119,9 +118,7 @@ bool pp_cell_tidy(struct pp_thread *t, uint64_t cell_link, uint64_t durable)
 		more = pp_version_prune(t, c, TIDY_STEPS);
 		head = pp_protect(t, &c->head);
 		if (head == PP_DEAD) {
-			struct pp_ikey k = {pp_cell_key(c), pp_cell_key_size(c)};
-
-			later = !unlink_cell(t, cell_ref, pp_key_hash(&k)); /* left behind by a keeper that died */
+			later = !unlink_cell(t, cell_ref, pp_cell_hash(c)); /* left behind by a keeper that died */
 		} else if (head && removable(t, head, durable, &below, &later)) {
 			later = !remove_cell(t, cell_ref, head, below);
 		}

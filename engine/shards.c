@@ -12,6 +12,8 @@
  */
 #include "engine/shards.h"
 
+#include "engine/stat.h"
+
 unsigned pp_list_of(const struct pp_thread *t, uint64_t hash)
 {
 	uint32_t lists = pp_engine(t)->lists;
@@ -69,4 +71,13 @@ void pp_shard_contended(struct pp_thread *t, unsigned list, const uint8_t *key, 
 	struct pp_ikey k = {key, key_size};
 
 	pp_add_rlx(&pp_shard_in(t, list, &k)->contention, 1); /* stat */
+}
+
+void pp_op_record_key(struct pp_thread *t, enum pp_op op, uint64_t ns, const struct pp_key *k, uint64_t hash)
+{
+	struct pp_keybuf b;
+
+	pp_op_record(t, op, ns);
+	pp_keybuf_set(&b, k->table, k->data, k->size);
+	pp_stat_add(&t->slot->usage[pp_shard_of(t, &b.key, hash)], 1);
 }

@@ -38,6 +38,9 @@ static inline void pp_op_record(struct pp_thread *t, enum pp_op op, uint64_t ns)
 	pp_hist_record(t->slot->hist[op], ns);
 }
 
+/* The same, and one more for the shard of the key (shards.c). */
+void pp_op_record_key(struct pp_thread *t, enum pp_op op, uint64_t ns, const struct pp_key *k, uint64_t hash);
+
 /* `start` from pp_op_begin; 0 = nothing to do. */
 static inline void pp_op_end(struct pp_thread *t, enum pp_op op, uint64_t start)
 {
@@ -46,12 +49,10 @@ static inline void pp_op_end(struct pp_thread *t, enum pp_op op, uint64_t start)
 }
 
 /* The same for an operation on a key: counted for its shard as well. */
-static inline void pp_op_end_key(struct pp_thread *t, enum pp_op op, uint64_t start, const struct pp_ikey *k, uint64_t hash)
+static inline void pp_op_end_key(struct pp_thread *t, enum pp_op op, uint64_t start, const struct pp_key *k, uint64_t hash)
 {
-	if (__builtin_expect(start != 0, 0)) {
-		pp_op_record(t, op, pp_now_ns() - start);
-		pp_stat_add(&t->slot->usage[pp_shard_of(t, k, hash)], 1);
-	}
+	if (__builtin_expect(start != 0, 0))
+		pp_op_record_key(t, op, pp_now_ns() - start, k, hash);
 }
 
 #endif

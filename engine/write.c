@@ -368,7 +368,7 @@ static int create(struct attempt *a, unsigned list, struct pp_place *place)
 static int try_once(struct attempt *a)
 {
 	struct pp_thread *t = a->t;
-	pp_ref cell = pp_hint_find(t, a->hash, &a->key.key);
+	pp_ref cell = pp_hint_find(t, a->hash, &a->w->key);
 	unsigned list = pp_list_of(t, a->hash);
 	struct pp_place place;
 	int rc;
@@ -482,10 +482,10 @@ int pp_write(struct pp_thread *t, struct pp_write *w)
 		return pp_detail(PPDB_READONLY, "this handle is attached read-only; attach without PPDB_RDONLY to write");
 	start = pp_op_begin(t, op);
 	pp_keybuf_set(&a.key, w->key.table, w->key.data, w->key.size);
-	a.hash = pp_key_hash(&a.key.key);
+	a.hash = pp_key_hash(&w->key);
 	node = pp_shard_prefer(t, pp_list_of(t, a.hash), &a.key.key);
 	rc = write_key(&a);
 	pp_thread_prefer(t, node);
-	pp_op_end_key(t, op, start, &a.key.key, a.hash);
+	pp_op_end_key(t, op, start, &w->key, a.hash);
 	return rc;
 }

@@ -174,7 +174,7 @@ void scene_dead_cell(struct solo *s)
 	pp_version_prune(t, c, 1000);
 	head = pp_load_acq(&c->head);
 	block = pp_version_block(head);
-	pp_floor_raise(t, pp_key_hash(&b.key), pp_version_seq(pp_version_at(t, head)));
+	pp_floor_raise(t, pp_ikey_hash(&b.key), pp_version_seq(pp_version_at(t, head)));
 	solo_durable(s);
 	head = pp_load_acq(&c->head);
 	test_require(head != PP_DEAD && !pp_version_inline(pp_version_at(t, head)), "a tombstone of its own");

@@ -19,11 +19,12 @@ TestSuite(nodes_store, .init = setup, .timeout = 240);
 
 static unsigned home_of(const char *key)
 {
+	struct pp_key k = {0, (uint32_t)strlen(key), key};
 	struct pp_keybuf b;
 	unsigned shard;
 
-	pp_keybuf_set(&b, 0, key, (uint32_t)strlen(key));
-	shard = pp_shard_of(&s.t, &b.key, pp_key_hash(&b.key));
+	pp_keybuf_set(&b, 0, key, k.size);
+	shard = pp_shard_of(&s.t, &b.key, pp_key_hash(&k));
 	return pp_load_rlx(&s.engine->shard[shard].node);
 }
 

@@ -18,11 +18,9 @@ static unsigned used(void)
 
 static pp_ref version_of(const char *key)
 {
-	struct pp_keybuf k;
-	pp_ref cell;
+	struct pp_key k = {0, (uint32_t)strlen(key), key};
+	pp_ref cell = pp_cell_find(&s.t, pp_key_hash(&k), &k);
 
-	pp_keybuf_set(&k, 0, key, (uint32_t)strlen(key));
-	cell = pp_cell_find(&s.t, pp_key_hash(&k.key), &k.key);
 	cr_assert(cell);
 	return pp_load_acq(&((struct pp_cell *)pp_at(s.region, cell))->head);
 }

@@ -24,10 +24,11 @@ static void fill(const char *format, unsigned keys)
 
 static unsigned shard_of(const char *key)
 {
+	struct pp_key k = {0, (uint32_t)strlen(key), key};
 	struct pp_keybuf b;
 
-	pp_keybuf_set(&b, 0, key, (uint32_t)strlen(key));
-	return pp_shard_of(&s.t, &b.key, pp_key_hash(&b.key));
+	pp_keybuf_set(&b, 0, key, k.size);
+	return pp_shard_of(&s.t, &b.key, pp_key_hash(&k));
 }
 
 static uint64_t keys_in(unsigned shard)

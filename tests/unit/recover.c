@@ -291,7 +291,7 @@ static void check_floor(const struct pp_thread *t, const struct key *k)
 	struct pp_keybuf b;
 
 	pp_keybuf_set(&b, 0, k->bytes, k->size);
-	must(pp_floor_read(t, pp_key_hash(&b.key)) >= k->seq, "a removed key's floor is below its version");
+	must(pp_floor_read(t, pp_ikey_hash(&b.key)) >= k->seq, "a removed key's floor is below its version");
 }
 
 static uint64_t counted(struct pp_region *r)
