@@ -35,9 +35,19 @@ static struct pp_hints *table(struct pp_thread *t)
 	return pp_at(t->region, pp_link_ref(pp_protect(t, &pp_engine(t)->hints)));
 }
 
+static pp_a64 *line_at(struct pp_hints *h, uint32_t part)
+{
+	return h->entry + ((uint64_t)part * h->lines >> 32) * WAYS;
+}
+
 static pp_a64 *line_of(struct pp_hints *h, uint64_t hash)
 {
-	return h->entry + ((uint64_t)(uint32_t)hash * h->lines >> 32) * WAYS;
+	return line_at(h, (uint32_t)hash);
+}
+
+static pp_a64 *second_line_of(struct pp_hints *h, uint64_t hash)
+{
+	return line_at(h, (uint32_t)(hash >> 16) * UINT32_C(0x9e3779b1));
 }
 
 static uint64_t make_entry(uint64_t hash, uint64_t gen, pp_ref cell)
@@ -95,10 +105,8 @@ static pp_ref judge(struct pp_thread *t, uint64_t e, const struct pp_key *k)
 	return !(c->flags & PP_C_INDEX) && pp_cell_equals(c, k) ? cell : 0;
 }
 
-static pp_ref find_in(struct pp_thread *t, struct pp_hints *h, uint64_t hash, const struct pp_key *k)
+static inline pp_ref find_in(struct pp_thread *t, pp_a64 *line, uint64_t hash, const struct pp_key *k)
 {
-	pp_a64 *line = line_of(h, hash);
-
 	for (unsigned ways = ways_of(line, hash); ways; ways &= ways - 1) {
 		/* [hint.find:entry] pairs [hint.enter:entry]: the cell it names */
 		pp_ref cell = judge(t, pp_load_acq(&line[__builtin_ctz(ways)]), k);
@@ -109,16 +117,28 @@ static pp_ref find_in(struct pp_thread *t, struct pp_hints *h, uint64_t hash, co
 	return 0;
 }
 
+/* Not in its first line: in the second, or in the table before. */
+static __attribute__((noinline)) pp_ref find_elsewhere(struct pp_thread *t, struct pp_hints *h, uint64_t hash, const struct pp_key *k)
+{
+	pp_ref cell = find_in(t, second_line_of(h, hash), hash, k);
+	uint64_t previous;
+
+	if (cell)
+		return cell;
+	previous = pp_protect(t, &h->previous);
+	if (!previous)
+		return 0;
+	h = pp_at(t->region, pp_link_ref(previous));
+	cell = find_in(t, line_of(h, hash), hash, k);
+	return cell ? cell : find_in(t, second_line_of(h, hash), hash, k);
+}
+
 pp_ref pp_hint_find(struct pp_thread *t, uint64_t hash, const struct pp_key *k)
 {
 	struct pp_hints *h = table(t);
-	uint64_t previous;
-	pp_ref cell = find_in(t, h, hash, k);
+	pp_ref cell = find_in(t, line_of(h, hash), hash, k);
 
-	if (__builtin_expect(cell != 0, 1))
-		return cell;
-	previous = pp_protect(t, &h->previous);
-	return previous ? find_in(t, pp_at(t->region, pp_link_ref(previous)), hash, k) : 0;
+	return __builtin_expect(cell != 0, 1) ? cell : find_elsewhere(t, h, hash, k);
 }
 
 void pp_hint_prefetch(struct pp_thread *t, uint64_t hash)
@@ -134,25 +154,32 @@ void pp_hint_prefetch_cell(struct pp_thread *t, uint64_t hash)
 		near_cell(t, pp_link_ref(pp_load_rlx(&line[__builtin_ctz(ways)]))); /* hint */
 }
 
-static void enter_in(struct pp_hints *h, uint64_t hash, uint64_t entry, unsigned victim)
+/* The way of a line that the entry may take: its key's own, or an empty one; WAYS: the line is full. */
+static unsigned way_for(pp_a64 *line, uint64_t hash)
+{
+	unsigned ways = ways_of(line, hash);
+
+	for (unsigned i = 0; !ways && i < WAYS; i++)
+		ways = (unsigned)!pp_load_rlx(&line[i]) << i; /* hint */
+	return ways ? (unsigned)__builtin_ctz(ways) : WAYS;
+}
+
+static void enter_in(struct pp_hints *h, uint64_t hash, uint64_t entry)
 {
 	pp_a64 *line = line_of(h, hash);
+	unsigned way = way_for(line, hash);
 
-	for (unsigned i = 0; i < WAYS; i++) {
-		uint64_t e = pp_load_rlx(&line[i]); /* hint */
-
-		if (!e || e == entry || e >> 48 == hash >> 48) {
-			victim = i;
-			break;
-		}
+	if (way == WAYS) {
+		line = second_line_of(h, hash);
+		way = way_for(line, hash);
 	}
 	/* [hint.enter:entry] pairs [hint.find:entry]: the cell is LIVE */
-	pp_store_rel(&line[victim % WAYS], entry);
+	pp_store_rel(&line[way == WAYS ? hash >> 40 & (WAYS - 1) : way], entry);
 }
 
 void pp_hint_enter(struct pp_thread *t, uint64_t hash, pp_ref cell)
 {
-	enter_in(table(t), hash, make_entry(hash, pp_gen_of(t->region, cell), cell), (unsigned)(hash >> 40));
+	enter_in(table(t), hash, make_entry(hash, pp_gen_of(t->region, cell), cell));
 }
 
 static int new_table(struct pp_thread *t, uint64_t lines, uint64_t previous, uint64_t *link)

@@ -1,7 +1,8 @@
 /*
  * hint.h - the hash hints: key hash -> key cell, lossy, so that a point get needs no descent.
  *
- * A table is lines of eight entries {16 tag | 8 generation | 40 reference}; only writers enter (readers never write shared data). An
+ * A table is lines of eight entries {16 tag | 8 generation | 40 reference}; only writers enter (readers never write shared data). A key
+ * has two lines (Azar et al. 1994, "Balanced allocations"): the second takes what finds the first full, so that hardly a hint is lost. An
  * entry can outlive the cell it names: it counts only when the cell's block is LIVE, a key cell, of that generation, and holds
  * the whole key, checked after the era stood still in the reader's published interval.
  */

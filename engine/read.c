@@ -47,22 +47,17 @@ int pp_hit_fill(struct pp_thread *t, pp_ref cell_ref, uint64_t snapshot, struct 
 {
 	struct pp_cell *cell = pp_at(t->region, cell_ref);
 	uint64_t state;
-	pp_ref ref = pp_version_visible(t, cell, snapshot, &state);
+	pp_ref ref = snapshot == PP_LATEST ? pp_version_newest(t, cell, &state) : 0;
 	struct pp_version *v;
 
 	if (!ref)
+		ref = pp_version_visible(t, cell, snapshot, &state);
+	if (!ref)
 		return PPDB_NOTFOUND;
 	v = pp_version_at(t, ref);
-	if (pp_version_flags(v) & PP_V_TOMBSTONE || pp_expired(t, v))
+	if (__builtin_expect(pp_version_flags(v) != 0, 0) && (pp_version_flags(v) & PP_V_TOMBSTONE || pp_expired(t, v)))
 		return PPDB_NOTFOUND;
-	out->key = cell->key;
-	out->key_size = cell->key_size;
-	out->table = be32toh(cell->table_be);
-	out->value = pp_version_value(v);
-	out->size = v->size;
-	out->version = pp_version_seq(v);
-	out->expires_ms = pp_version_expires(v);
-	out->tag = pp_state_epoch(state);
+	pp_hit_set(out, cell, v, state);
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 
 #include "engine/key.h"
 #include "shm/alloc.h"
+#include "shm/reclaim.h"
 
 /* ---- shape ------------------------------------------------------------------------------------------------------ */
 
@@ -74,6 +75,22 @@ void pp_version_fill(struct pp_version *, uint64_t seq, unsigned flags, const vo
  * before it was looked at. Caller is inside a read section.
  */
 pp_ref pp_version_visible(struct pp_thread *, struct pp_cell *cell, uint64_t snapshot, uint64_t *state);
+
+/*
+ * The common case of the above for LATEST: the newest version is committed. 0: ask pp_version_visible. `older` need not be looked at:
+ * it counts only where the head is undecided.
+ */
+static inline pp_ref pp_version_newest(struct pp_thread *t, struct pp_cell *cell, uint64_t *state)
+{
+	/* [version.visible:head] pairs [write.install:head]: a complete version */
+	uint64_t head = pp_protect(t, &cell->head);
+
+	if (__builtin_expect(head < 8, 0)) /* none, or DEAD */
+		return 0;
+	/* [version.visible:state] pairs [ring.commit:state]: the value and its tag */
+	*state = pp_load_acq(&pp_version_at(t, head)->state);
+	return pp_state_status(*state) == PP_COMMITTED ? head : 0;
+}
 
 /* Helps a PENDING version to be committed through the caller's own ring; returns its decided state, or PENDING when the caller's
  * ring has no room. */

@@ -384,38 +384,7 @@ bool pp_retire(struct pp_thread *t, pp_ref ref, uint64_t gen)
 	return true;
 }
 
-/* ---- hints and release -------------------------------------------------------------------------------------------- */
-
-/* Does a block begin at `offset` of that page, by its word? A stale hint may name the middle of a block of today's class. */
-static bool begins_block(struct pp_page *p, uint64_t word, uint64_t offset)
-{
-	unsigned klass = pp_page_class(word), index;
-
-	if (pp_page_type(word) == PP_PAGE_LARGE)
-		return !offset;
-	if (pp_page_type(word) != PP_PAGE_BLOCKS || klass >= PP_CLASS_COUNT || offset >= PP_PAGE_BYTES)
-		return false;
-	index = pp_block_index(klass, offset);
-	return (uint64_t)index * pp_classes[klass].size == offset && index < pp_load_acq(&p->carved);
-}
-
-bool pp_hint_live(struct pp_thread *t, pp_ref ref, uint64_t gen, uint64_t gen_mask, unsigned kind)
-{
-	const struct pp_region *r = t->region;
-	uint64_t page, word;
-
-	if (__builtin_expect(!pp_ref_inside(r, ref, 8), 0))
-		return false;
-	page = pp_page_index(r, ref - sizeof(struct pp_block));
-	/* before the header: a page changes its class only when no reader that saw the old one is left */
-	word = pp_load_acq(&r->pages[page].word);
-	if (!begins_block(&r->pages[page], word, ref - sizeof(struct pp_block) - pp_page_ref(r, page)))
-		return false;
-	/* [alloc.hint:word] pairs [alloc.live:word], [alloc.alloc:word] and [sweep.page:free] */
-	word = pp_load_acq(&pp_block_at(r, ref)->word);
-	return pp_block_state(word) == PP_BLOCK_LIVE && pp_block_kind(word) == kind &&
-	       (pp_block_gen(word) & gen_mask) == (gen & gen_mask);
-}
+/* ---- ahead, and release --------------------------------------------------------------------------------------------- */
 
 bool pp_alloc_ahead(struct pp_thread *t, uint64_t pages)
 {

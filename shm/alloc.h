@@ -55,10 +55,52 @@ static inline uint64_t pp_gen_of(const struct pp_region *r, pp_ref payload)
 	return pp_block_gen(pp_load_rlx(&pp_block_at(r, payload)->word));
 }
 
+struct pp_class {
+	uint32_t size, reciprocal; /* 2^32 / size, rounded up: offset * reciprocal >> 32 is exact for offsets within a page */
+	uint16_t blocks, words;    /* a page's blocks, and bitmap words for them */
+	uint16_t worth;            /* a page with fewer free and limbo blocks is not listed */
+};
+extern const struct pp_class pp_classes[PP_CLASSES]; /* 0 blocks: no such class */
+
+static inline unsigned pp_block_index(unsigned klass, uint64_t offset_in_page)
+{
+	return (unsigned)(offset_in_page * pp_classes[klass].reciprocal >> 32);
+}
+
+/* Does a block begin at `offset` of that page, by its word? A stale hint may name the middle of a block of today's class. */
+static inline bool pp_block_begins(struct pp_page *p, uint64_t word, uint64_t offset)
+{
+	unsigned klass = pp_page_class(word), index;
+
+	if (__builtin_expect(pp_page_type(word) != PP_PAGE_BLOCKS, 0))
+		return pp_page_type(word) == PP_PAGE_LARGE && !offset;
+	if (klass >= PP_CLASSES)
+		return false;
+	index = pp_block_index(klass, offset);
+	return index * pp_classes[klass].size == offset && index < pp_load_acq(&p->carved);
+}
+
 /* True if `ref` is the payload of a LIVE block of this kind and generation (bits of `gen_mask`): the test every hint takes, inside
  * a read section and after the hint was loaded. Page table first (type BLOCKS or LARGE, `ref` on a block boundary of the class), then the
  * header. `ref` may be any number. */
-bool pp_hint_live(struct pp_thread *t, pp_ref ref, uint64_t gen, uint64_t gen_mask, unsigned kind);
+static inline bool pp_hint_live(struct pp_thread *t, pp_ref ref, uint64_t gen, uint64_t gen_mask, unsigned kind)
+{
+	const struct pp_region *r = t->region;
+	uint64_t at = ref - sizeof(struct pp_block) - r->segments_at, word;
+	struct pp_page *page;
+
+	if (__builtin_expect(!pp_ref_inside(r, ref, 8), 0))
+		return false;
+	page = &r->pages[at / PP_PAGE_BYTES];
+	/* before the header: a page changes its class only when no reader that saw the old one is left */
+	word = pp_load_acq(&page->word);
+	if (__builtin_expect(!pp_block_begins(page, word, at % PP_PAGE_BYTES), 0))
+		return false;
+	/* [alloc.hint:word] pairs [alloc.live:word], [alloc.alloc:word] and [sweep.page:free] */
+	word = pp_load_acq(&pp_block_at(r, ref)->word);
+	/* state, kind and generation at once */
+	return !((word ^ PP_BLOCK_WORD(PP_BLOCK_LIVE, kind, gen, 0)) & PP_BLOCK_WORD(3, 3, gen_mask, 0));
+}
 
 /* Gives all pages and hands of the thread back (thread exit). */
 void pp_alloc_release(struct pp_thread *t);

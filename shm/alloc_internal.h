@@ -25,18 +25,6 @@ enum { PP_CLASS_COUNT = 0 PP_CLASS_SIZES(PP_CLASS_ONE) };
 enum { PP_ROW_LARGE = PP_CLASSES - 3, PP_ROW_EMPTY = PP_CLASSES - 2, PP_ROW_USED = PP_CLASSES - 1 };
 _Static_assert((int)PP_CLASS_COUNT <= (int)PP_ROW_LARGE, "class rows and page rows must not meet");
 
-struct pp_class {
-	uint32_t size, reciprocal; /* 2^32 / size, rounded up: offset * reciprocal >> 32 is exact for offsets within a page */
-	uint16_t blocks, words;    /* a page's blocks, and bitmap words for them */
-	uint16_t worth;            /* a page with fewer free and limbo blocks is not listed */
-};
-extern const struct pp_class pp_classes[PP_CLASS_COUNT];
-
-static inline unsigned pp_block_index(unsigned klass, uint64_t offset_in_page)
-{
-	return (unsigned)(offset_in_page * pp_classes[klass].reciprocal >> 32);
-}
-
 static inline struct pp_block *pp_page_block(const struct pp_region *r, uint64_t page, unsigned klass, unsigned index)
 {
 	return (struct pp_block *)(r->base + pp_page_ref(r, page) + (uint64_t)index * pp_classes[klass].size);

@@ -24,7 +24,7 @@
 #define BLOCKS(size) (PP_PAGE_BYTES / (size))
 #define WORTH(size) (BLOCKS(size) / 8 ? BLOCKS(size) / 8 : 1)
 #define CLASS(size) {size, RECIPROCAL(size), BLOCKS(size), (BLOCKS(size) + 63) / 64, WORTH(size)},
-const struct pp_class pp_classes[PP_CLASS_COUNT] = {PP_CLASS_SIZES(CLASS)};
+const struct pp_class pp_classes[PP_CLASSES] = {PP_CLASS_SIZES(CLASS)};
 
 /* First class that can hold 2^k + (i << (k - 3)) + 1 bytes, for k = 8 .. 14 and i = 0 .. 7. */
 static const uint8_t first_class[56] = {
