@@ -5,6 +5,7 @@
  * answered here. All state is private to the process; the view's slot protects what is handed out.
  */
 #include "client/view.h"
+#include "engine/cursor.h"
 
 /* Smallest key above all that begin with the prefix: the last byte below 255 plus one. 0 = there is none. */
 static uint32_t after_prefix(uint8_t *p, uint32_t size)
@@ -296,9 +297,27 @@ PPDB_API int ppdb_iter_last(ppdb_iter *it, ppdb_item *out)
 	return go(it, LAST, no_key, out);
 }
 
+/* From item to item, when nothing but the next one is to be looked at. */
+static inline bool quick_next(struct ppdb_iter *it, ppdb_item *out)
+{
+	struct ppdb_view *v = it->view;
+	struct pp_hit hit;
+
+	if (!likely(it->at == PP_AT_ITEM && !it->stale && !it->jump && v->snapshot == PP_LATEST && pp_view_ready(v) && v->s->tick > 1))
+		return false;
+	if (!likely(pp_cursor_quick(it->cursor, &hit)))
+		return false;
+	v->s->tick--;
+	it->key = hit.key;
+	it->key_size = hit.key_size;
+	pp_session_note(&v->s->seen, hit.tag);
+	pp_args_item(&hit, out);
+	return true;
+}
+
 PPDB_API int ppdb_iter_next(ppdb_iter *it, ppdb_item *out)
 {
-	return go(it, NEXT, no_key, out);
+	return likely(quick_next(it, out)) ? 0 : go(it, NEXT, no_key, out);
 }
 
 PPDB_API int ppdb_iter_prev(ppdb_iter *it, ppdb_item *out)
