@@ -298,11 +298,12 @@ void solo_maybe(struct solo *s, const struct pp_write *w)
 /* The n-th of the uncertain writes has happened (0: none of them): later ones may happen yet. */
 static void became(struct solo_key *e, unsigned n)
 {
-	if (n)
-		e->now = e->maybe[n - 1];
+	if (!n)
+		return;
+	e->now = e->maybe[n - 1];
 	e->maybes -= n;
-	e->expired &= !n;
-	e->seen = n && !e->now.present; /* absence has no version */
+	e->expired = false;
+	e->seen = !e->now.present; /* absence has no version */
 	memmove(e->maybe, e->maybe + n, e->maybes * sizeof(*e->maybe));
 }
 
