@@ -7,6 +7,7 @@
 #include "tools/paths.h"
 
 #include "client/proto.h"
+#include "engine/file.h"
 
 #include <pwd.h>
 
@@ -113,10 +114,17 @@ static int check_dir(const char *dir, mode_t mode)
 	return 0;
 }
 
+/* With its parent's sync: a power cut must not take a directory that holds what is durable. */
+static int make_dir(const char *path, mode_t mode)
+{
+	return access(path, F_OK) == 0 ? 0 : pp_file_make_dir(&pp_disk_real, path, mode);
+}
+
 int pp_paths_mkdir(const char *dir, mode_t mode)
 {
 	char path[PATH_MAX];
 	size_t n = strlen(dir);
+	int rc;
 
 	if (n >= sizeof(path))
 		return pp_detail(-ENAMETOOLONG, "the path %s is too long", dir);
@@ -125,13 +133,13 @@ int pp_paths_mkdir(const char *dir, mode_t mode)
 		path[--n] = '\0';
 	for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
 		*slash = '\0';
-		if (mkdir(path, 0755) && errno != EEXIST)
-			return pp_detail(-errno, "cannot make the directory %s: %s", path, strerror(errno));
+		rc = make_dir(path, 0755);
+		if (rc)
+			return rc;
 		*slash = '/';
 	}
-	if (mkdir(path, mode) && errno != EEXIST)
-		return pp_detail(-errno, "cannot make the directory %s: %s", path, strerror(errno));
-	return check_dir(path, mode);
+	rc = make_dir(path, mode);
+	return rc ? rc : check_dir(path, mode);
 }
 
 int pp_paths_mkdir_for(const char *file, mode_t mode)
