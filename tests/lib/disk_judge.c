@@ -207,6 +207,12 @@ static bool judge_refusal(struct look *k, int rc, const char *what)
 {
 	const char *detail = pp_detail_get();
 
+	/* A place that cannot be read is not the end of anything; the next start may have more luck. */
+	if (rc == -EIO && k->d->rules.read_fails) {
+		k->seen->verdict = LIFE_UNREADABLE;
+		k->l->counts->unreadable++;
+		return true;
+	}
 	if (k->l->o->kind != DISK_LYING)
 		return wrong(k, "%s was refused (%d) although the disk told the truth: %.300s", what, rc, detail);
 	if (rc != PPDB_CORRUPT || !strstr(detail, LIFE_DIR "/") || !strstr(detail, "offset"))

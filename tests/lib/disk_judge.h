@@ -47,7 +47,7 @@ struct life {
 	uint64_t generation;
 };
 
-enum life_verdict { LIFE_RIGHT, LIFE_REFUSED, LIFE_UNPROVEN };
+enum life_verdict { LIFE_RIGHT, LIFE_REFUSED, LIFE_UNPROVEN, LIFE_UNREADABLE };
 
 struct seen {
 	enum life_verdict verdict;

@@ -237,7 +237,7 @@ static bool step(struct life *l)
 
 static bool work(struct life *l)
 {
-	for (int i = 0; i < STEPS && !l->d->dead && !l->given_up && !log_failed(l); i++) {
+	for (uint64_t i = dice(l, 3) ? dice(l, STEPS) : 0; i < STEPS && !l->d->dead && !l->given_up && !log_failed(l); i++) {
 		if (!step(l))
 			return false;
 		if (l->d->broken)
@@ -273,12 +273,13 @@ static void set_rules(struct life *l)
 		r->write_fails = dice(l, 3) ? chance : 0;
 		r->sync_fails = dice(l, 3) ? chance : 0;
 		r->name_fails = dice(l, 3) ? chance : 0;
+		r->read_fails = dice(l, 3) ? 0 : chance;
 		if (dice(l, 3) == 0)
 			r->capacity = simdisk_used(l->d) + dice(l, 6 * l->config.segment_bytes);
 	}
 	if (l->o->kind == DISK_LYING && dice(l, 2)) {
-		r->lost = dice(l, 2) ? 600 : 0;
-		r->misdirected = dice(l, 2) ? 600 : 0;
+		r->lost = dice(l, 2) ? 300u << dice(l, 4) : 0;
+		r->misdirected = dice(l, 2) ? 300u << dice(l, 4) : 0;
 	}
 }
 
@@ -322,12 +323,11 @@ static bool live(struct life *l)
 		return excused(l, rc, "the directories were not made");
 	if (!life_look(l, l->d, &seen))
 		return false;
-	if (seen.verdict != LIFE_RIGHT || l->d->dead) {
-		l->over = seen.verdict != LIFE_RIGHT;
-		return true;
-	}
-	if (l->warm && !life_look_warm(l, &seen))
+	if (l->warm && seen.verdict == LIFE_RIGHT && !life_look_warm(l, &seen))
 		return false;
+	l->over = seen.verdict == LIFE_REFUSED || seen.verdict == LIFE_UNPROVEN;
+	if (seen.verdict != LIFE_RIGHT || l->d->dead)
+		return true;
 	if (!open_log(l, &seen))
 		return false;
 	return !l->wal || work(l);
@@ -385,6 +385,7 @@ static bool power_cut(struct life *l)
 		bool ok;
 
 		maybe_flip(l, after);
+		after->rules.read_fails = 0;
 		if (way == WAYS - 1) {
 			simdisk_free(l->d);
 			l->d = after;
@@ -404,14 +405,14 @@ static bool power_cut(struct life *l)
 static bool next_start(struct life *l)
 {
 	uint64_t how = dice(l, 100);
-	bool clean = how >= 85 && !l->d->dead;
+	bool clean = how >= 50 && !l->d->dead;
 
 	if (!drop_process(l, clean))
 		return false;
 	l->counts->stops += clean;
 	l->counts->kills += how < 30;
 	TRACE(l, "%s\n", how < 30 ? "killed" : clean ? "stopped" : "power cut");
-	if (how < 30 || (clean && how < 90)) {
+	if (how < 30 || (clean && how < 60)) {
 		simdisk_kill(l->d);
 		l->warm = how < 30 && l->opened;
 		return true;
@@ -433,7 +434,7 @@ static void begin(struct life *l)
 		.store_id = LIFE_STORE,
 		.segment_bytes = 16384u << dice(l, 3),
 		.batch_bytes = 4096u << dice(l, 3),
-		.depth = 1 + (unsigned)dice(l, 4),
+		.depth = dice(l, 8) ? 1 + (unsigned)dice(l, 4) : 8,
 		.spare_segments = 1 + (unsigned)dice(l, 2),
 		.backend = PP_WAL_PWRITE_DSYNC,
 		.disk = &l->d->disk,
@@ -483,19 +484,30 @@ bool disk_life_run(const struct disk_life *o, struct disk_counts *counts, char w
 	return ok;
 }
 
-bool disk_lives_run(struct disk_life life, uint64_t points, struct disk_counts *counts, char why[1024])
+bool disk_lives_run(struct disk_life *life, uint64_t points, struct disk_counts *counts, char why[1024])
 {
 	static const char *const kinds[] = {"honest", "failing", "lying"};
-	uint64_t end = counts->points + points;
 	char text[512];
 
-	while (counts->points < end) {
-		if (!disk_life_run(&life, counts, text)) {
-			snprintf(why, 1024, "%s\n  again: PPDB_SEED=%#llx make unit FILTER='disk/%s'", text,
-				 (unsigned long long)life.seed, kinds[life.kind]);
-			return false;
-		}
-		life.seed++;
+	for (uint64_t end = counts->points + points; counts->points < end; life->seed++) {
+		if (disk_life_run(life, counts, text))
+			continue;
+		snprintf(why, 1024, "%s\n  again: PPDB_SEED=%#llx make unit FILTER='disk/%s' (PPDB_DISK_TRACE=1 shows each call)", text,
+			 (ull)life->seed, kinds[life->kind]);
+		return false;
 	}
 	return true;
+}
+
+void disk_counts_print(const char *title, const struct disk_counts *n)
+{
+	fprintf(stderr,
+		"%s: %llu crash points in %llu lives: %llu power cuts (%llu in a restart), %llu kills, %llu clean stops;\n"
+		"  %llu effects decided by a cut, %llu torn, %llu writes landed late; %llu calls failed, %llu found no space;\n"
+		"  %llu writes lost, %llu misdirected, %llu bits flipped; %llu records, %llu epochs, %llu checkpoints, %llu segments released\n"
+		"  outcome: %llu right, %llu refused with file and offset, %llu cut where nothing was proven, %llu could not be read\n",
+		title, (ull)n->points, (ull)n->lives, (ull)n->cuts, (ull)n->again, (ull)n->kills, (ull)n->stops, (ull)n->effects,
+		(ull)n->torn, (ull)n->late, (ull)n->failed, (ull)n->full, (ull)n->lost, (ull)n->misdirected, (ull)n->flipped,
+		(ull)n->records, (ull)n->epochs, (ull)n->checkpoints, (ull)n->released, (ull)n->right, (ull)n->refused, (ull)n->unproven,
+		(ull)n->unreadable);
 }

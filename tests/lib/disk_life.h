@@ -41,7 +41,7 @@ struct disk_counts {
 	uint64_t lives, points;    /* recoveries that were compared */
 	uint64_t cuts, kills, stops;
 	uint64_t again;            /* cuts inside a restart */
-	uint64_t right, refused, unproven;
+	uint64_t right, refused, unproven, unreadable;
 	uint64_t records, epochs, units, checkpoints, released, full;
 	uint64_t effects, torn, late, failed, lost, misdirected, flipped;
 };
@@ -49,7 +49,9 @@ struct disk_counts {
 /* True: all held. Else `why` says what did not. */
 bool disk_life_run(const struct disk_life *, struct disk_counts *, char why[512]);
 
-/* Lives from `seed` on, until `points` are reached or one fails: then the line that repeats it is in `why`. */
-bool disk_lives_run(struct disk_life, uint64_t points, struct disk_counts *, char why[1024]);
+/* Lives from life->seed on, which rises, until `points` more are reached or one fails: then the line that repeats it is in `why`. */
+bool disk_lives_run(struct disk_life *life, uint64_t points, struct disk_counts *, char why[1024]);
+/* What was tried, by kinds. */
+void disk_counts_print(const char *title, const struct disk_counts *);
 
 #endif

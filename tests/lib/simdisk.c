@@ -62,6 +62,14 @@ int sim_fail(struct simdisk *d)
 	return simdisk_random(&d->random) & 1 ? -EIO : -ENOSPC;
 }
 
+static bool cannot_read(struct simdisk *d)
+{
+	bool fails = sim_chance(d, d->rules.read_fails);
+
+	d->counts.failed += fails;
+	return fails;
+}
+
 /* ---- files ---- */
 
 static int new_inode(struct simdisk_state *s, bool is_dir)
@@ -157,7 +165,7 @@ static int sim_open(struct pp_disk *disk, const char *path, int flags, unsigned 
 	int ino = sim_name_walk(d->state, path, &parent, name), rc;
 
 	(void)mode;
-	if (d->dead)
+	if (d->dead || cannot_read(d))
 		return -EIO;
 	if (ino >= 0 && flags & O_CREAT && flags & O_EXCL)
 		return -EEXIST;
@@ -205,7 +213,7 @@ static ssize_t sim_read(struct pp_disk *disk, int fd, void *to, size_t size, uin
 	struct simdisk *d = of(disk);
 	struct inode *inode = file_of(d, fd);
 
-	if (!inode || d->dead)
+	if (!inode || d->dead || cannot_read(d))
 		return inode ? -EIO : -EBADF;
 	sim_flights_land_late(d);
 	if (offset >= inode->now->size)
@@ -438,8 +446,8 @@ static int sim_list(struct pp_disk *disk, const char *dir, pp_disk_on_name *on_n
 	int ino = sim_name_walk(d->state, dir, &parent, last), rc = 0;
 	struct names *copy;
 
-	if (d->dead || ino < 0)
-		return d->dead ? -EIO : ino;
+	if (d->dead || ino < 0 || cannot_read(d))
+		return !d->dead && ino < 0 ? ino : -EIO;
 	copy = malloc(sizeof(*copy)); /* the callback may remove names */
 	*copy = d->state->now;
 	for (size_t i = 0; i < copy->count && !rc; i++)
@@ -622,6 +630,21 @@ static void keep_file(struct simdisk_counts *counts, const struct inode *from, s
 	}
 }
 
+/* What lies in a directory that is gone is gone. */
+static void forget_orphans(struct names *names)
+{
+	for (size_t i = 0; i < names->count;) {
+		bool found = names->at[i].dir == 0;
+
+		for (size_t n = 0; n < names->count && !found; n++)
+			found = names->at[n].ino == names->at[i].dir;
+		if (found)
+			i++;
+		else
+			names->at[i] = names->at[--names->count];
+	}
+}
+
 static void keep_names(const struct simdisk *d, struct simdisk *after, uint64_t *random)
 {
 	size_t n = d->state->op_count, front = simdisk_random(random) % (n + 1);
@@ -634,6 +657,7 @@ static void keep_names(const struct simdisk *d, struct simdisk *after, uint64_t 
 	for (size_t i = 0; i < n; i++)
 		if (d->rules.any_names ? simdisk_random(random) & 1 : i < front)
 			sim_name_apply(&after->state->durable, &d->state->op[i]);
+	forget_orphans(&after->state->durable);
 	after->state->now = after->state->durable;
 }
 

@@ -22,6 +22,7 @@
 struct simdisk_rules {
 	uint32_t short_writes, again;      /* of a write; -EINTR or -EAGAIN */
 	uint32_t write_fails, sync_fails, name_fails; /* -EIO or -ENOSPC; a part of it may have happened */
+	uint32_t read_fails;               /* -EIO of an open, a read or a list */
 	uint32_t lost, misdirected;        /* writes that are acknowledged but went nowhere, or elsewhere */
 	bool any_names;
 	uint64_t capacity;                 /* bytes; 0 = no limit */

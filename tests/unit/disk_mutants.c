@@ -37,7 +37,7 @@ static void must_notice(struct disk_life life)
 	char why[1024] = "";
 
 	life.seed = test_seed();
-	cr_assert(!disk_lives_run(life, POINTS, &counts, why), "nothing was noticed in %d crash points", POINTS);
+	cr_assert(!disk_lives_run(&life, POINTS, &counts, why), "nothing was noticed in %d crash points", POINTS);
 }
 
 Test(disk_mutants, acknowledge_before_the_write_completes, .timeout = 120)
