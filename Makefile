@@ -210,10 +210,13 @@ RUN = @.ci/suite $(if $(FILTER),--filter '$(FILTER)')
 deps: ## install the Debian packages that are missing
 	@.ci/install-deps build test
 
+# Models that are searched in seconds, with all their mutants.
+QUICK_MODELS := claim epoch_cut floor hint ring wait
 test: ## install what is missing, build, run the whole default suite
-	@.ci/install-deps build test
+	@.ci/install-deps build test model
 	$(AGAIN) tests layers
 	$(AGAIN) VARIANT=fault tests
+	@tests/model/run $(QUICK_MODELS)
 	$(RUN) build:unit build/fault:unit:'@(fault*|sched)/*' build/fault:system
 
 unit: ## the unit tests on the release build (FILTER='suite/test')

@@ -13,11 +13,18 @@
  * intervals}. Freed is a block with retire era < s that no announced interval meets. A reader may also publish a ring entry for the block
  * it holds (helping); whoever settles that entry reads the block.
  *
+ * With -DCRASHES the daemon dies anywhere in its round; the next one finds era, E, slots and what was announced last, and begins another round.
+ * With -DREADONLY the reader's slot is one that a new daemon does not know until the reader has connected again; until then the reader counts
+ * as holding everything since it attached.
+ *
  * Asserted: what a reader holds, and what an entry that is being settled names, is not freed (its generation stands).
  *
  * @short -DROOT -DSECTIONS=1 -DSWAPS=2 -DROUNDS=2
  * @extra -DHINT -DSECTIONS=1 -DSWAPS=2 -DROUNDS=2
  * @extra -DROOT -DENTRY -DSECTIONS=1 -DSWAPS=1 -DROUNDS=2
+ * @extra -DROOT -DENTRY -DSECTIONS=1 -DSWAPS=1 -DROUNDS=2 -DCRASHES=1
+ * @extra -DROOT -DREADONLY -DSECTIONS=1 -DSWAPS=1 -DROUNDS=2 -DCRASHES=1
+ * @full -DROOT -DENTRY -DSECTIONS=1 -DSWAPS=2 -DROUNDS=2 -DCRASHES=2
  * @full -DROOT -DHINT -DSECTIONS=1 -DSWAPS=2 -DROUNDS=2
  * @mutant M_NO_RELOAD        no second load after high was raised
  * @mutant M_NO_RAISE         high is not raised
@@ -30,7 +37,13 @@
  * @mutant M_NO_GENERATION -DHINT -DSECTIONS=1 -DSWAPS=2 -DROUNDS=2    a hint is believed when the header is LIVE
  * @mutant M_RETIRE_EARLY -DHINT -DSECTIONS=1 -DSWAPS=2 -DROUNDS=2     retire era read after the unlink, before RETIRED
  * @mutant M_EPOCH_FIRST -DROOT -DENTRY -DSECTIONS=1 -DSWAPS=1 -DROUNDS=2  E bumped and settled before the scan
+ * @mutant M_RESUME -DROOT -DENTRY -DSECTIONS=1 -DSWAPS=1 -DROUNDS=2 -DCRASHES=1  a new daemon announces what the dead one had scanned
+ * @mutant M_OLD_BOUND -DROOT -DENTRY -DSECTIONS=1 -DSWAPS=1 -DROUNDS=2 -DCRASHES=1  a new daemon announces its own scan, but drained nothing since
+ * @mutant M_UNKNOWN_IDLE -DROOT -DREADONLY -DSECTIONS=1 -DSWAPS=1 -DROUNDS=2 -DCRASHES=1  a reader that has not connected again counts as idle
  */
+#ifndef CRASHES
+#define CRASHES 0
+#endif
 #define BLOCKS 3
 #define NIL 255
 #define IDLE 255
@@ -49,6 +62,7 @@ chan buffer = [5] of { bit, byte };	/* reader's stores on their way: 0 low, 1 hi
 byte entry_block = NIL, entry_gen, entry_tag;
 byte set_era = 0, set_low = IDLE, set_high = 0;
 bool reader_done = false, writer_done = false;
+bool known = true;		/* the daemon knows the reader's slot */
 
 inline apply(w, v) {
 	if
@@ -226,16 +240,36 @@ inline membarrier() {
 }
 
 inline scan() {
-	low = slot_low;
 	if
-	:: low != IDLE -> high = slot_high
-	:: else
+	:: known ->
+		low = slot_low;
+		if
+		:: low != IDLE -> high = slot_high
+		:: else
+		fi
+#ifdef M_UNKNOWN_IDLE
+	:: else -> low = IDLE
+#else
+	:: else -> d_step { low = 1; high = s }
+#endif
 	fi
 }
+
+/* The daemon may die here; its successor knows nothing of the round, and of a read-only reader's slot. */
+#if CRASHES
+#define MAY_DIE \
+	if \
+	:: crashes < CRASHES -> crashes++; goto again \
+	:: true \
+	fi
+#else
+#define MAY_DIE skip
+#endif
 
 inline settle() {
 	e = E;
 	E = e + 1;
+	MAY_DIE;
 	if
 	:: entry_block != NIL && entry_tag <= e ->
 		assert(HELD_OK(entry_block, entry_gen));
@@ -245,10 +279,19 @@ inline settle() {
 }
 
 proctype keeper() {
-	byte s, low, high, e, v, n = 0;
+	byte s, low, high, e, v, n = 0, crashes = 0;
 	bit w;
 
-	do
+	goto work;
+again:	skip;
+#ifdef READONLY
+	known = false;
+#endif
+#ifdef M_RESUME
+	goto announce;
+#endif
+	d_step { low = 0; high = 0; s = 0; e = 0; w = 0; v = 0 };
+work:	do
 	:: n < ROUNDS ->
 		n++;
 #ifdef M_EPOCH_FIRST
@@ -260,6 +303,7 @@ proctype keeper() {
 #endif
 		s = era + 1;
 		era = s;
+		MAY_DIE;
 #ifndef M_SCAN_FIRST
 #ifndef M_NO_BARRIER
 #ifndef M_BARRIER_LAST
@@ -267,23 +311,43 @@ proctype keeper() {
 #endif
 #endif
 		scan();
+		MAY_DIE;
 #ifdef M_BARRIER_LAST
 		membarrier();
 #endif
 #endif
+#ifdef M_OLD_BOUND
+		if
+		:: crashes > 0 -> goto announce
+		:: else
+		fi;
+#endif
 #ifndef M_EPOCH_FIRST
 		settle();
 #endif
+		MAY_DIE;
+announce:	skip;
 		d_step { set_era = s; set_low = low; set_high = high; high = 0; low = 0; s = 0; e = 0 }
 	:: else -> break
 	od;
 	/* what is left in the ring is settled by the next rounds */
-	atomic { reader_done -> skip };
+	atomic { reader_done -> crashes = CRASHES };
 	settle()
 }
 
+#ifdef READONLY
+proctype connection() {
+end:	do
+	:: atomic { !known -> known = true }
+	od
+}
+#endif
+
 init {
 	atomic {
+#ifdef READONLY
+		run connection();
+#endif
 		state[0] = LIVE;
 		birth[0] = 1;
 		run drain();
