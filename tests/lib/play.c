@@ -39,6 +39,7 @@ static struct scene scenes[] = {
 };
 #define SCENES (sizeof(scenes) / sizeof(scenes[0]))
 
+static char root[48];              /* directory of all scenes */
 static struct sched_report *report;
 
 /* ---- scenes ------------------------------------------------------------------------------------------------------ */
@@ -75,8 +76,10 @@ static void fill(struct scene *s)
 	play_rest(s->keeper); /* log credit for the slot */
 	for (unsigned i = 0; i < s->fill; i++) {
 		write_key(&t, i, false);
-		play_rest(s->keeper);
+		if (i % 16 == 0 || s->ring < 16)
+			play_rest(s->keeper);
 	}
+	play_rest(s->keeper);
 	for (unsigned i = 0; i < s->fill - s->keep; i++) {
 		write_key(&t, i % 2 ? s->fill - 1 - i / 2 : i / 2, true);
 		play_rest(s->keeper);
@@ -97,20 +100,28 @@ static void shed(void *memory, size_t bytes)
 			madvise(page, 4096, MADV_DONTNEED);
 }
 
-static void open_scene(struct scene *s)
+static int open_store(const struct scene *s, bool cold, struct pp_keeper **out)
 {
 	char arena[96];
-	struct pp_wal *wal;
 	struct pp_keeper_config c = {.data_dir = s->dir, .store_id = 9, .wal_backend = "pwrite", .wal_segment_bytes = 1 << 20,
 		.region = {.path = arena, .name = "play", .memory_bytes = 64 << 20, .slots = 16, .daemon_slots = 6, .procs = 16,
 			.ring_entries = s->ring, .stripes = 4, .sync_mode = s->sync, .shards = s->shards, .strategy = s->strategy,
 			.pages = PP_MEM_4K, .spin_ns = 0, .backoff_max = 1}};
+
+	snprintf(arena, sizeof(arena), "%s/arena", s->dir);
+	if (cold)
+		unlink(arena);
+	return pp_keeper_open(&c, out);
+}
+
+static void open_scene(struct scene *s)
+{
+	struct pp_wal *wal;
 	int rc;
 
-	snprintf(s->dir, sizeof(s->dir), "%s/ppdb-play-XXXXXX", access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
+	snprintf(s->dir, sizeof(s->dir), "%s/XXXXXX", root);
 	cr_assert(mkdtemp(s->dir));
-	snprintf(arena, sizeof(arena), "%s/arena", s->dir);
-	rc = pp_keeper_open(&c, &s->keeper);
+	rc = open_store(s, true, &s->keeper);
 	cr_assert_eq(rc, 0, "open: %s %s", pp_error_name(rc), pp_detail_get());
 	while (pp_keeper_prepare(s->keeper) > 0)
 		;
@@ -126,46 +137,43 @@ void play_begin(void)
 	report = mmap(NULL, sizeof(*report), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	cr_assert_neq(report, MAP_FAILED);
 	sched_report_to(report);
+	snprintf(root, sizeof(root), "%s/ppdb-play-XXXXXX", access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
+	cr_assert(mkdtemp(root));
 	sched_clock();
 	for (size_t i = 0; i < SCENES; i++)
 		open_scene(&scenes[i]);
 }
 
-void play_end(void)
+static void remove_folder(const char *folder)
 {
 	char command[128];
 
-	for (size_t i = 0; i < SCENES; i++) {
-		if (!scenes[i].dir[0])
-			continue;
-		snprintf(command, sizeof(command), "rm -rf '%s'", scenes[i].dir);
-		if (system(command))
-			perror(command);
-		scenes[i].dir[0] = '\0';
-	}
+	snprintf(command, sizeof(command), "rm -rf '%s'", folder);
+	if (folder[0] && system(command))
+		perror(command);
 }
 
-/* ---- the keeper's threads ----------------------------------------------------------------------------------------- */
+void play_end(void)
+{
+	remove_folder(root);
+	root[0] = '\0';
+}
+
+/* ---- the daemons ------------------------------------------------------------------------------------------------- */
+
+#define DAEMONS 3                  /* one after the other */
+
+struct daemon {
+	struct play *play;
+	unsigned number;
+	int step, house;
+};
+
+static struct scene *stage;        /* where the store is */
 
 static bool on_stage(struct play *p)
 {
 	return sched_running(p->client[0].thread, p->client[0].thread + (int)p->clients) != 0;
-}
-
-static void step_main(void *arg)
-{
-	struct play *p = arg;
-
-	while (on_stage(p)) {
-		int rc = pp_keeper_step(p->keeper);
-
-		if (rc < 0)
-			sched_fail("a step gave %s: %s", pp_error_name(rc), pp_detail_get());
-		if (rc)
-			sched_pass(0);
-		else
-			pp_keeper_sleep(p->keeper, PP_NS_PER_MS);
-	}
 }
 
 /* As the daemon's socket does when a pidfd becomes readable. */
@@ -181,16 +189,80 @@ static void announce(struct play *p)
 	}
 }
 
+void play_reopen(struct play *p, bool cold)
+{
+	struct pp_keeper *k;
+	int rc = open_store(stage, cold, &k);
+
+	if (rc)
+		sched_fail("opening the store %s: %s, %s", cold ? "cold" : "again", pp_error_name(rc), pp_detail_get());
+	if (pp_keeper_was_warm(k) == cold)
+		sched_fail("the arena was %s", cold ? "adopted although it was gone" : "not adopted");
+	p->keeper = k;
+	p->daemons++;
+	for (unsigned i = 0; i < p->clients && !cold; i++) /* those that nobody hears any more */
+		if (p->client[i].announced)
+			pp_keeper_proc_gone(k, p->client[i].proc);
+}
+
+/* False: the play is over. */
+static bool await_turn(struct daemon *d, struct daemon *before)
+{
+	while (d->number && !sched_stopped(before->step)) {
+		if (!on_stage(d->play))
+			return false;
+		sched_pass(PP_NS_PER_MS);
+	}
+	return true;
+}
+
+static void step_main(void *arg)
+{
+	struct daemon *d = arg;
+	struct play *p = d->play;
+
+	if (!await_turn(d, d - 1))
+		return;
+	if (d->number)
+		play_reopen(p, false);
+	while (on_stage(p)) {
+		int rc = pp_keeper_step(p->keeper);
+
+		if (rc < 0)
+			sched_fail("a step gave %s: %s", pp_error_name(rc), pp_detail_get());
+		if (rc)
+			sched_pass(0);
+		else
+			pp_keeper_sleep(p->keeper, PP_NS_PER_MS);
+	}
+}
+
 static void house_main(void *arg)
 {
-	struct play *p = arg;
+	struct daemon *d = arg;
+	struct play *p = d->play;
 
+	while (p->daemons <= d->number && on_stage(p))
+		sched_pass(PP_NS_PER_MS);
 	while (on_stage(p)) {
 		if (p->at_once)
 			announce(p);
 		pp_keeper_house(p->keeper);
 		sched_pass(PP_NS_PER_MS);
 	}
+}
+
+static void add_daemon(struct daemon *d, struct test_random *r, bool dies)
+{
+	static const char *const steps[] = {"step", "step of daemon 2", "step of daemon 3"};
+	static const char *const houses[] = {"house", "house of daemon 2", "house of daemon 3"};
+
+	d->step = sched_add(steps[d->number], step_main, d);
+	d->house = sched_add(houses[d->number], house_main, d);
+	sched_sparse(d->house);
+	sched_bind(d->step, d->house);
+	if (dies)
+		sched_lethal(test_chance(r, 70) ? d->step : d->house, 1 + test_below(r, 4000));
 }
 
 /* ---- one seed ---------------------------------------------------------------------------------------------------- */
@@ -247,40 +319,59 @@ static void part(struct pp_region *r)
 		sched_fail("no private copy of the region");
 }
 
-static void perform(uint64_t seed)
+static void cast(struct play *p, uint64_t seed, struct test_random *r)
 {
-	static struct play p;
 	static const char *const names[] = {"client 0", "client 1", "client 2", "client 3"};
-	struct test_random r = test_random(seed, 1);
-	struct scene *s = choose_scene(&r);
-	struct pp_wal_stats before;
 
-	part(pp_keeper_region(s->keeper));
-	sched_seed(seed, LIMIT);
-	p.keeper = s->keeper;
-	p.clients = 2 + (unsigned)test_below(&r, 3);
-	p.at_once = test_chance(&r, 60);
-	pp_wal_stat(p.keeper->wal, &before);
-	p.records = before.records;
-	choose_keys(&p, s, &r);
-	for (unsigned i = 0; i < p.clients; i++) {
-		struct play_client *c = &p.client[i];
+	p->clients = 2 + (unsigned)test_below(r, 3);
+	p->at_once = test_chance(r, 60);
+	for (unsigned i = 0; i < p->clients; i++) {
+		struct play_client *c = &p->client[i];
 
-		c->play = &p;
+		c->play = p;
 		c->number = i;
-		c->ops = 3 + (unsigned)test_below(&r, 8);
+		c->ops = 3 + (unsigned)test_below(r, 8);
 		c->r = test_random(seed, 10 + i);
-		if (pp_keeper_proc_add(p.keeper, (uint32_t)getppid(), 0, 0, 0, names[i], &c->proc))
+		if (pp_keeper_proc_add(p->keeper, (uint32_t)getppid(), 0, 0, 0, names[i], &c->proc))
 			sched_fail("no process record: %s", pp_detail_get());
 		c->thread = sched_add(names[i], play_client, c);
-		if (test_chance(&r, 25))
-			sched_lethal(c->thread, 1 + test_below(&r, (uint64_t)c->ops * 120));
+		if (test_chance(r, 25))
+			sched_lethal(c->thread, 1 + test_below(r, (uint64_t)c->ops * 120));
 	}
-	sched_add("step", step_main, &p);
-	sched_sparse(sched_add("house", house_main, &p));
+}
+
+static void perform(uint64_t seed, bool restarts)
+{
+	static struct play p;
+	static struct daemon daemon[DAEMONS];
+	struct test_random r = test_random(seed, 1);
+	struct pp_wal_stats before;
+	unsigned daemons = restarts ? DAEMONS : 1;
+
+	stage = choose_scene(&r);
+	if (restarts)
+		open_scene(stage);
+	else
+		part(pp_keeper_region(stage->keeper));
+	sched_seed(seed, LIMIT);
+	p.keeper = stage->keeper;
+	p.daemons = 1;
+	p.restarts = restarts;
+	pp_wal_stat(p.keeper->wal, &before);
+	p.records = before.records;
+	choose_keys(&p, stage, &r);
+	cast(&p, seed, &r);
+	for (unsigned i = 0; i < daemons; i++) {
+		daemon[i] = (struct daemon){.play = &p, .number = i};
+		add_daemon(&daemon[i], &r, restarts && (i == 0 || (i == 1 && test_chance(&r, 40))));
+	}
 	sched_run();
+	if (restarts && sched_stopped(daemon[p.daemons - 1].step))
+		play_reopen(&p, false);
 	announce(&p);
 	play_judge(&p);
+	if (restarts)
+		remove_folder(stage->dir);
 }
 
 static void crashed(int sig)
@@ -288,7 +379,7 @@ static void crashed(int sig)
 	sched_fail(sig == SIGVTALRM ? "no end, and no access to shared memory (signal %d)" : "signal %d", sig);
 }
 
-static void child(uint64_t seed, const char *mutant)
+static void child(uint64_t seed, const char *mutant, bool restarts)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	alarm(0);
@@ -298,11 +389,11 @@ static void child(uint64_t seed, const char *mutant)
 	signal(SIGBUS, crashed);
 	signal(SIGABRT, crashed);
 	pp_fault_mutant = mutant;
-	perform(seed);
+	perform(seed, restarts);
 	_exit(0);
 }
 
-const struct sched_report *play(uint64_t seed, const char *mutant)
+static const struct sched_report *play_in_child(uint64_t seed, const char *mutant, bool restarts)
 {
 	pid_t pid;
 	int status;
@@ -312,7 +403,7 @@ const struct sched_report *play(uint64_t seed, const char *mutant)
 	pid = fork();
 	cr_assert_geq(pid, 0, "fork");
 	if (!pid)
-		child(seed, mutant);
+		child(seed, mutant, restarts);
 	while (waitpid(pid, &status, 0) < 0)
 		cr_assert_eq(errno, EINTR);
 	if (status && !report->failed) {
@@ -320,4 +411,14 @@ const struct sched_report *play(uint64_t seed, const char *mutant)
 		snprintf(report->text, sizeof(report->text), "the child ended with status %#x", (unsigned)status);
 	}
 	return report;
+}
+
+const struct sched_report *play(uint64_t seed, const char *mutant)
+{
+	return play_in_child(seed, mutant, false);
+}
+
+const struct sched_report *play_restarts(uint64_t seed)
+{
+	return play_in_child(seed, NULL, true);
 }

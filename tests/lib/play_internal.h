@@ -45,7 +45,9 @@ struct play_client {
 };
 
 struct play {
-	struct pp_keeper *keeper;
+	struct pp_keeper *keeper;  /* of the daemon that opened the store last */
+	unsigned daemons;          /* that did */
+	bool restarts;
 	unsigned clients, keys;
 	char key[PLAY_KEYS][8];    /* ascending */
 	struct play_client client[PLAY_CLIENTS];
@@ -63,6 +65,9 @@ struct play_note *play_note(struct play *p, unsigned process, enum linear_kind k
 /* The number that a value stands for; fails when it is torn. */
 uint64_t play_value(const void *data, uint64_t size);
 struct pp_key play_key(const struct play *p, unsigned key);
+
+/* play.c: the next daemon opens the store; `cold` = the arena is gone. */
+void play_reopen(struct play *p, bool cold);
 
 /* play_judge.c: when all have ended. Fails by sched_fail. */
 void play_judge(struct play *p);

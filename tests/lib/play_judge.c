@@ -177,7 +177,7 @@ static void judge_log(const struct play *p)
 			(unsigned long long)written, (unsigned long long)open);
 }
 
-void play_judge(struct play *p)
+static void judge_now(struct play *p)
 {
 	struct pp_thread t;
 	uint32_t proc;
@@ -188,9 +188,23 @@ void play_judge(struct play *p)
 		sched_fail("no slot for the judge: %s", pp_detail_get());
 	judge_store(&t);
 	read_all(p, &t);
+	pp_slot_leave(&t);
+	pp_keeper_proc_gone(p->keeper, proc);
+}
+
+void play_judge(struct play *p)
+{
+	judge_now(p);
+	if (p->restarts) { /* the same from the log alone */
+		if (pp_keeper_close(p->keeper, false))
+			sched_fail("closing: %s", pp_detail_get());
+		play_reopen(p, true);
+		judge_now(p);
+	}
 	judge_history(p);
 	for (unsigned i = 0; i < p->cuts; i++)
 		for (unsigned k = 0; k < p->keys && p->cut[i].s; k++)
 			judge_cut(p, &p->cut[i], k);
-	judge_log(p);
+	if (!p->restarts) /* what was not durable is logged again */
+		judge_log(p);
 }

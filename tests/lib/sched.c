@@ -3,7 +3,7 @@
  */
 #include "tests/lib/sched.h"
 
-#include "shm/atomic.h"
+#include "shm/layout.h"
 #include "shm/fault.h"
 #include "tests/lib/proc.h"
 
@@ -37,6 +37,7 @@ struct thread {
 	uint32_t *word, bits;            /* WAITING */
 	bool timed_out;
 	uint64_t accesses, lethal;
+	struct thread *bound;            /* stops with this one */
 	bool sparse;
 	const char *point;               /* passed last */
 };
@@ -196,6 +197,14 @@ static void change_priorities(void)
 
 /* ---- hooks ------------------------------------------------------------------------------------------------------ */
 
+static void stop(struct thread *t)
+{
+	t->state = STOPPED;
+	if (t->bound && t->bound->state != ENDED)
+		t->bound->state = STOPPED;
+	reschedule();
+}
+
 static void count_access(bool counts)
 {
 	struct thread *t = s.current;
@@ -205,10 +214,8 @@ static void count_access(bool counts)
 	if (++s.accesses > s.limit)
 		sched_fail("no end after %llu accesses; %s passed %s last", (unsigned long long)s.accesses, t->name,
 			t->point ? t->point : "nothing");
-	if (++t->accesses == t->lethal) {
-		t->state = STOPPED;
-		reschedule();
-	}
+	if (++t->accesses == t->lethal)
+		stop(t);
 	if (counts && ++s.counted >= s.next_change)
 		change_priorities();
 }
@@ -297,6 +304,12 @@ static long futex_wait(uint32_t *word, uint32_t value, uint32_t bits, const stru
 	return -1;
 }
 
+/* The same word may be mapped at several places, each of them aligned to a segment. To be woken for another's sake does no harm. */
+static bool same_word(const uint32_t *a, const uint32_t *b)
+{
+	return !(((uintptr_t)a ^ (uintptr_t)b) & (PP_SEGMENT_BYTES - 1));
+}
+
 static long futex_wake(const uint32_t *word, int count, uint32_t bits)
 {
 	long woken = 0;
@@ -304,7 +317,7 @@ static long futex_wake(const uint32_t *word, int count, uint32_t bits)
 	for (unsigned i = 0; i < s.count && woken < count; i++) {
 		struct thread *t = &s.thread[i];
 
-		if (t->state != WAITING || t->word != word || !(t->bits & bits))
+		if (t->state != WAITING || !same_word(t->word, word) || !(t->bits & bits))
 			continue;
 		t->state = READY;
 		woken++;
@@ -393,6 +406,12 @@ int sched_add(const char *name, void (*fn)(void *), void *arg)
 	t->context.uc_stack = (stack_t){.ss_sp = stack, .ss_size = STACK_BYTES};
 	makecontext(&t->context, start, 0);
 	return (int)s.count++;
+}
+
+void sched_bind(int thread, int other)
+{
+	s.thread[thread].bound = &s.thread[other];
+	s.thread[other].bound = &s.thread[thread];
 }
 
 void sched_sparse(int thread)

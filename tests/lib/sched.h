@@ -33,6 +33,8 @@ int sched_add(const char *name, void (*fn)(void *), void *arg);
 void sched_sparse(int thread);
 /* The thread stops for good at its n-th access from now, as if it were killed or stopped there. */
 void sched_lethal(int thread, uint64_t accesses);
+/* When one of them stops, so does the other: two threads of one process. */
+void sched_bind(int thread, int other);
 /* Runs all threads until each has ended or stopped. */
 void sched_run(void);
 

@@ -14,6 +14,7 @@
 #if defined(PP_FAULT) && !defined(__SANITIZE_THREAD__)
 
 #define SEEDS 2000
+#define RESTARTS 60
 #define SECONDS 100000
 
 TestSuite(sched, .fini = play_end, .timeout = SECONDS);
@@ -26,6 +27,12 @@ static void begin(void)
 
 /* ---- schedules --------------------------------------------------------------------------------------------------- */
 
+static void judge(uint64_t seed, const struct sched_report *r, const char *test)
+{
+	cr_assert_not(r->failed, "seed %llu: %s\n%srepeat: PPDB_SEED=%llu make VARIANT=fault unit FILTER='sched/%s'", (unsigned long long)seed,
+		r->text, r->trail, (unsigned long long)seed, test);
+}
+
 static void play_many(uint64_t from, uint64_t to)
 {
 	uint64_t accesses = 0, switches = 0;
@@ -33,8 +40,7 @@ static void play_many(uint64_t from, uint64_t to)
 	for (uint64_t seed = from; seed < to; seed++) {
 		const struct sched_report *r = play(seed, NULL);
 
-		cr_assert_not(r->failed, "seed %llu: %s\n%srepeat: PPDB_SEED=%llu make VARIANT=fault unit FILTER='sched/schedules'",
-			(unsigned long long)seed, r->text, r->trail, (unsigned long long)seed);
+		judge(seed, r, "schedules");
 		accesses += r->accesses;
 		switches += r->switches;
 	}
@@ -50,6 +56,17 @@ Test(sched, schedules)
 
 	begin();
 	play_many(seed, given ? seed + 1 : seed + test_scale(SEEDS));
+}
+
+/* The daemon dies at any access, and the next one adopts the arena. */
+Test(sched, restarts)
+{
+	const char *given = getenv("PPDB_SEED");
+	uint64_t seed = given ? strtoull(given, NULL, 0) : 1, end = given ? seed + 1 : seed + test_scale(RESTARTS);
+
+	begin();
+	for (; seed < end; seed++)
+		judge(seed, play_restarts(seed), "restarts");
 }
 
 /* ---- a run is a function of its seed ----------------------------------------------------------------------------- */
