@@ -164,7 +164,11 @@ static inline void pp_mapping_get(struct pp_mapping *m)
 {
 	pp_add_rlx(&m->refs, 1); /* recheck: the caller holds ppdb.lock, so the handle's own reference is there */
 }
-bool pp_mapping_evicted(const struct pp_mapping *);
+
+/* ---- reads of what may be taken away, guarded.c: as the engine's, but also PPDB_EVICTED or PPDB_CORRUPT on a read-only handle */
+int pp_guarded_read(struct pp_thread *, const struct pp_key *, uint64_t snapshot, struct pp_hit *);
+int pp_guarded_read_many(struct pp_thread *, const struct pp_key *, size_t n, uint64_t snapshot, struct pp_hit *, int *rcs);
+int pp_revoked(void);                        /* PPDB_EVICTED with its sentence */
 
 /* ---- link to the daemon, link.c */
 int pp_link_connect(const char *name);                       /* socket, or an error with detail */

@@ -151,6 +151,14 @@ int pp_iter_save(struct ppdb_iter *it)
 	return 0;
 }
 
+void pp_iter_lose(struct ppdb_iter *it)
+{
+	if (it->at != PP_AT_ITEM || it->jump)
+		return;
+	it->at = PP_AT_NONE;
+	it->lost = true;
+}
+
 void pp_iter_renew(struct ppdb_iter *it)
 {
 	struct ppdb_view *v = it->view;
@@ -244,9 +252,15 @@ static bool forward(enum move m)
 	return m == FIRST || m == NEXT || m == SEEK;
 }
 
-static int move(struct ppdb_iter *it, enum move m, ppdb_slice key, struct pp_hit *hit)
+static int move(struct ppdb_iter *it, int how, ppdb_slice key, struct pp_hit *hit)
 {
-	enum move does = m;
+	enum move m = (enum move)how, does = m;
+
+	if (!likely(!it->lost)) {
+		if (m == NEXT || m == PREV)
+			return pp_detail(PPDB_EVICTED, "the view was revoked, and with it the iterator's position: seek again");
+		it->lost = false;
+	}
 
 	if (!likely(!it->stale)) {
 		int rc = reopen(it);
@@ -271,7 +285,7 @@ static int go(struct ppdb_iter *it, enum move m, ppdb_slice key, ppdb_item *out)
 
 	if (!likely(!rc))
 		return rc;
-	rc = move(it, m, key, &hit);
+	rc = pp_guarded_move(it, move, (int)m, key, &hit);
 	if (likely(!rc)) {
 		it->at = PP_AT_ITEM;
 		it->key = hit.key;

@@ -107,10 +107,19 @@ int pp_link_connect(const char *name)
 	}
 }
 
+/* The daemon took our record away: we ask for another, and do not name it. */
+static bool revoked(const struct ppdb *db)
+{
+	const struct pp_mapping *m = pp_load_rlx(&db->map); /* owner: ppdb.lock */
+	const struct pp_proc *p = m && m->control ? &m->region.procs[pp_load_rlx(&m->proc)] : NULL; /* owner: ppdb.lock */
+
+	return p && (pp_load_acq(&p->flags) & PP_PROC_EVICTED || pp_load_acq(&p->state) != m->generation);
+}
+
 /* Connects and sends ATTACH; the answer comes later. */
 static int ask(struct ppdb *db)
 {
-	struct pp_mapping *m = pp_load_rlx(&db->map); /* owner: ppdb.lock */
+	struct pp_mapping *m = revoked(db) ? NULL : pp_load_rlx(&db->map); /* owner: ppdb.lock */
 	struct pp_request r;
 	int sock = pp_link_connect(db->name), rc, fds = m && m->control ? 1 : 0;
 
@@ -318,7 +327,7 @@ int pp_link_attach(struct ppdb *db)
 
 static void look(struct ppdb *db, uint64_t now)
 {
-	if (db->link == PP_LINK_UP && hung_up(db))
+	if (db->link == PP_LINK_UP && (hung_up(db) || revoked(db)))
 		went_down(db);
 	if (db->link == PP_LINK_DOWN && now >= db->retry_ns && ask(db))
 		db->retry_ns = now + PP_LINK_POLL_NS;

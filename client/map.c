@@ -84,12 +84,3 @@ void pp_mapping_put(struct pp_mapping *m)
 	if (pp_sub_acqrel(&m->refs, 1) == 1)
 		release(m);
 }
-
-bool pp_mapping_evicted(const struct pp_mapping *m)
-{
-	uint32_t proc = pp_load_rlx(&m->proc); /* hint: a reconnect that changes it brings a new record, not evicted */
-
-	if (proc >= m->region.fixed.procs)
-		return false;
-	return pp_load_acq(&m->region.procs[proc].flags) & PP_PROC_EVICTED;
-}

@@ -55,7 +55,7 @@ extern "C" {
 	X(CORRUPT, -20006, "damaged data was found; run 'ppdb check'")                             \
 	X(LAYOUT, -20007, "the arena has another layout version; use the library of its ppdbd")    \
 	X(DAEMON_GONE, -20008, "ppdbd is not running; start it with 'ppdb start'")                 \
-	X(EVICTED, -20009, "this view was revoked because it pinned too much; begin a new one")    \
+	X(EVICTED, -20009, "this view was revoked because it pinned too much; refresh it or begin a new one")    \
 	X(LOST, -20010, "the position was lost in a restart or was recycled")                      \
 	X(FORKED, -20011, "the handle belongs to the parent; call ppdb_reattach_after_fork")       \
 	X(KEYSIZE, -20012, "a key has 1 to 4096 bytes")                                            \

@@ -49,14 +49,16 @@ PPDB_API int ppdb_get(ppdb *db, ppdb_table table, ppdb_slice key, void *buf, siz
 	rc = enter(db, &s);
 	if (!likely(!rc))
 		return rc;
-	rc = pp_read(&s->t, &k, PP_LATEST, &hit);
+	rc = pp_guarded_read(&s->t, &k, PP_LATEST, &hit);
 	if (likely(!rc)) {
 		pp_session_note(&s->seen, hit.tag);
 		rc = copy_out(&hit, buf, cap, len);
 	}
 	pp_read_leave(&s->t);
-	if (s->t.readonly && pp_mapping_evicted(s->map))
-		return pp_detail(PPDB_EVICTED, "ppdbd revoked this read-only client's memory; attach again");
+	if (!likely(!pp_evicted(&s->t))) {
+		pp_here.db = NULL; /* the next call gets another record first */
+		return pp_revoked();
+	}
 	if (rc == -ENOBUFS)
 		return pp_detail(rc, "the value has %llu bytes, the buffer %zu", (unsigned long long)hit.size, cap);
 	return rc;

@@ -13,6 +13,8 @@
  */
 #include "client/internal.h"
 
+#include "shm/guard.h"
+
 #include <sys/mman.h>
 
 #define IDLE_SESSIONS 4
@@ -167,6 +169,10 @@ static int claim(struct pp_session *s, struct pp_mapping *m, uint32_t proc)
 		rc = pp_slot_claim_readonly(&m->region, pp_control_slots(m->control), m->control->count, &s->t);
 	else
 		rc = pp_slot_claim(&m->region, proc, &s->t);
+	if (!rc && m->region.readonly) {
+		s->t.record = &m->region.procs[proc];
+		s->t.record_state = m->generation;
+	}
 	return rc;
 }
 
@@ -195,19 +201,27 @@ int pp_session_move(struct pp_session *s)
 	return 0;
 }
 
+/* May its arena be read, and is what it holds there honoured? */
+static bool current(const struct pp_session *s)
+{
+	return !pp_mapping_void(s->map) && !pp_evicted(&s->t);
+}
+
 int pp_session_renew(struct pp_session *s)
 {
 	uint64_t deadline = pp_now_ns() + PP_RENEW_NS;
 	struct timespec nap = pp_timespec(PP_NS_PER_MS);
 	int rc = pp_session_move(s);
 
-	while (!rc && pp_mapping_void(s->map)) {
+	while (!rc && !current(s)) {
+		if (pp_now_ns() >= deadline && pp_evicted(&s->t))
+			return pp_revoked();
 		if (pp_now_ns() >= deadline)
 			return pp_detail(PPDB_DAEMON_GONE, "a restart gave the store another arena, but no ppdbd answers; start it with "
 				"'ppdb start'");
 		pp_link_hurry(s->db);
 		rc = pp_session_move(s);
-		if (!rc && pp_mapping_void(s->map))
+		if (!rc && !current(s))
 			nanosleep(&nap, NULL);
 	}
 	return rc;

@@ -28,9 +28,7 @@ int pp_view_state(const struct ppdb_view *v)
 	/* [client.view:orphaned] pairs [client.adopt:orphaned]: the next refresh finds the new arena */
 	if (pp_load_acq(&v->s->map->orphaned) || pp_mapping_void(v->s->map))
 		return pp_detail(PPDB_EVICTED, "the arena was replaced by a restart: refresh the view");
-	if (v->s->t.readonly && pp_mapping_evicted(v->s->map))
-		return pp_detail(PPDB_EVICTED, "%s", pp_error_text(PPDB_EVICTED));
-	return 0;
+	return likely(!pp_evicted(&v->s->t)) ? 0 : pp_revoked();
 }
 
 /* The least cut that this snapshot must hold. A cold start may have lost what was seen: then it is not owed. */
@@ -96,11 +94,15 @@ static int hold_snapshot(struct ppdb_view *v)
 
 static int hold(struct ppdb_view *v)
 {
+	pp_hold_begin(v->s->t.slot);
 	if (v->flags != PPDB_VIEW_LATEST) {
 		int rc = hold_snapshot(v);
 
-		if (rc)
+		if (rc) {
+			if (v->s->t.slot) /* it may have got none in another arena */
+				pp_hold_end(v->s->t.slot);
 			return rc;
+		}
 	} else {
 		v->snapshot = PP_LATEST;
 		v->seq = pp_load_acq(&v->s->map->region.globals->settled_epoch);
@@ -119,7 +121,25 @@ static void let_go(struct ppdb_view *v)
 		pp_read_leave(&v->s->t);
 	else
 		pp_snapshot_drop(&v->s->t);
+	pp_hold_end(v->s->t.slot);
 	v->s->t.as_of_ms = 0;
+}
+
+/* Copies where the iterators stand, while that can be read. */
+static int save_iterators(struct ppdb_view *v)
+{
+	bool readable = v->held && pp_hold_enter(&v->s->t);
+	int rc = 0;
+
+	for (struct ppdb_iter *i = v->iters; i && readable && !rc; i = i->next)
+		rc = pp_iter_save(i);
+	if (readable)
+		pp_hold_leave(&v->s->t);
+	if (pp_evicted(&v->s->t))
+		readable = false;
+	for (struct ppdb_iter *i = v->iters; i && v->held && !readable; i = i->next)
+		pp_iter_lose(i);
+	return rc;
 }
 
 PPDB_API int ppdb_view_begin(ppdb *db, uint32_t flags, ppdb_view **out)
@@ -156,11 +176,9 @@ PPDB_API int ppdb_view_refresh(ppdb_view *v)
 
 	if (forked(v))
 		return pp_detail(PPDB_FORKED, "%s", pp_error_text(PPDB_FORKED));
-	for (struct ppdb_iter *i = v->iters; i; i = i->next) {
-		rc = v->held ? pp_iter_save(i) : 0;
-		if (rc)
-			return rc;
-	}
+	rc = save_iterators(v);
+	if (rc)
+		return rc;
 	let_go(v);
 	pp_session_tick(v->s);
 	rc = pp_session_renew(v->s);
@@ -190,7 +208,9 @@ PPDB_API ppdb_seq ppdb_view_seq(const ppdb_view *v)
 
 PPDB_API int ppdb_view_check(const ppdb_view *v)
 {
-	return pp_view_state(v);
+	int rc = pp_view_state(v);
+
+	return !rc && pp_hold_evicted(v->s->t.slot) ? pp_revoked() : rc;
 }
 
 PPDB_API int ppdb_view_get(ppdb_view *v, ppdb_table table, ppdb_slice key, ppdb_item *out)
@@ -203,7 +223,7 @@ PPDB_API int ppdb_view_get(ppdb_view *v, ppdb_table table, ppdb_slice key, ppdb_
 		return rc;
 	rc = pp_args_key(&k, table, key);
 	if (likely(!rc)) {
-		rc = pp_read(&v->s->t, &k, v->snapshot, &hit);
+		rc = pp_guarded_read(&v->s->t, &k, v->snapshot, &hit);
 		if (likely(!rc)) {
 			pp_session_note(&v->s->seen, hit.tag);
 			pp_args_item(&hit, out);
@@ -219,21 +239,22 @@ PPDB_API int ppdb_view_get(ppdb_view *v, ppdb_table table, ppdb_slice key, ppdb_
 
 #define PORTION 64
 
-static void look_up(struct ppdb_view *v, const struct pp_key *keys, size_t n, ppdb_item *out, int *rcs)
+static int look_up(struct ppdb_view *v, const struct pp_key *keys, size_t n, ppdb_item *out, int *rcs)
 {
 	struct pp_hit hit[PORTION];
+	int rc = pp_guarded_read_many(&v->s->t, keys, n, v->snapshot, hit, rcs);
 
-	pp_read_many(&v->s->t, keys, n, v->snapshot, hit, rcs);
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < n && !rc; i++) {
 		if (rcs[i])
 			continue;
 		pp_session_note(&v->s->seen, hit[i].tag);
 		pp_args_item(&hit[i], &out[i]);
 	}
+	return rc;
 }
 
 /* Keys that are no keys are left out of the portion and get their own code. */
-static void portion(struct ppdb_view *v, ppdb_table table, const ppdb_slice *keys, size_t n, ppdb_item *out, int *rcs)
+static int portion(struct ppdb_view *v, ppdb_table table, const ppdb_slice *keys, size_t n, ppdb_item *out, int *rcs)
 {
 	struct pp_key k[PORTION];
 	size_t start = 0;
@@ -243,12 +264,17 @@ static void portion(struct ppdb_view *v, ppdb_table table, const ppdb_slice *key
 
 		if (!rc)
 			continue;
-		if (i > start)
-			look_up(v, k + start, i - start, out + start, rcs + start);
+		if (i > start) {
+			int failed = look_up(v, k + start, i - start, out + start, rcs + start);
+
+			if (failed)
+				return failed;
+		}
 		if (i < n)
 			rcs[i] = rc;
 		start = i + 1;
 	}
+	return 0;
 }
 
 PPDB_API int ppdb_get_many(ppdb *db, ppdb_table table, const ppdb_slice *keys, size_t n, ppdb_view *v, ppdb_item *out, int *rcs)
@@ -260,8 +286,8 @@ PPDB_API int ppdb_get_many(ppdb *db, ppdb_table table, const ppdb_slice *keys, s
 	rc = pp_view_enter(v);
 	if (rc)
 		return rc;
-	for (size_t done = 0; done < n; done += PORTION)
-		portion(v, table, keys + done, n - done < PORTION ? n - done : PORTION, out + done, rcs + done);
+	for (size_t done = 0; done < n && !rc; done += PORTION)
+		rc = portion(v, table, keys + done, n - done < PORTION ? n - done : PORTION, out + done, rcs + done);
 	pp_view_leave(v);
-	return 0;
+	return rc;
 }

@@ -16,6 +16,7 @@ struct ppdb_iter {
 	bool empty;                     /* the bounds leave nothing */
 	bool stale;                     /* the cursor belongs to an older cut or arena: open again */
 	bool jump;                      /* then go on from `saved` */
+	bool lost;                      /* the view was revoked before the position could be copied: only a seek leads on */
 	const void *key;                /* item handed out last; lives until the view's refresh */
 	uint32_t key_size, saved_size;
 	uint8_t *saved;                 /* PP_KEY_MAX bytes, made at the first refresh that needs it */
@@ -42,6 +43,8 @@ static inline int pp_view_enter(struct ppdb_view *v)
 		return rc;
 	if (!likely(--v->s->tick))
 		pp_session_tick(v->s);
+	if (!likely(pp_hold_enter(&v->s->t)))
+		return pp_revoked();
 	if (v->snapshot != PP_LATEST)
 		pp_read_enter(&v->s->t);
 	return 0;
@@ -51,10 +54,17 @@ static inline void pp_view_leave(struct ppdb_view *v)
 {
 	if (v->snapshot != PP_LATEST)
 		pp_read_leave(&v->s->t);
+	pp_hold_leave(&v->s->t);
 }
+
+/* Under a guard on a read-only handle. */
+int pp_guarded_move(struct ppdb_iter *, int (*move)(struct ppdb_iter *, int how, ppdb_slice, struct pp_hit *), int how, ppdb_slice key,
+	struct pp_hit *);
 
 /* Around a refresh: before it the position is copied while its key can still be read (-ENOMEM); after it the cursor looks again. */
 int pp_iter_save(struct ppdb_iter *);
 void pp_iter_renew(struct ppdb_iter *);
+/* Instead of saving: the view was revoked. */
+void pp_iter_lose(struct ppdb_iter *);
 
 #endif

@@ -43,6 +43,8 @@ static unsigned extras(struct pp_keeper *k, struct pp_extra_slots *out)
 	unsigned n = 0;
 
 	for (unsigned p = 0; p < k->region.fixed.procs && n < PP_EXTRA_MAX; p++) {
+		if (pp_reader_evicted(k, p))
+			continue;
 		/* [keeper.readers:pinned] pairs [keeper.control:pinned]: before extra_set */
 		if (pp_load_acq(&k->pinned[p]))
 			out[n++] = (struct pp_extra_slots){.pin_all = true, .clamp_low = pp_load_acq(&k->region.procs[p].attach_era)};
@@ -292,6 +294,7 @@ int pp_keeper_house(struct pp_keeper *k)
 	more |= pp_alloc_sweep(&k->house, &k->house.safe, &k->sweep_cursor, SWEEP_PAGES) > 0;
 	hints_step(k);
 	pp_stat_readers(k);
+	pp_pins_step(k);
 	pp_shards_step(k);
 	return more;
 }

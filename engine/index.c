@@ -76,8 +76,12 @@ enum step { STEP_HERE, STEP_AGAIN };
 static enum step walk(struct pp_thread *t, unsigned list, unsigned level, pp_ref leaf, const struct pp_ikey *k, bool before,
 		      bool write, struct pp_place *p)
 {
+	unsigned steps = 0;
+
 	for (;;) {
 		struct pp_leaf *l = pp_at(t->region, leaf);
+
+		pp_guard_step(t, &steps);
 		/* [index.find:head] pairs [index.link:head]: a complete block */
 		uint64_t head = pp_protect(t, &l->head);
 		struct pp_leafblock *b = pp_at(t->region, pp_head_ref(head));
@@ -156,9 +160,10 @@ static void find(struct pp_thread *t, unsigned list, unsigned level, const struc
 {
 	struct pp_keybuf lower;
 	bool lowered = false;
+	unsigned steps = 0;
 
 	while (descend(t, list, level, k, before, write, &lower, &lowered, p) == STEP_AGAIN)
-		;
+		pp_guard_step(t, &steps);
 	prefetch_block(p->block);
 }
 

@@ -350,6 +350,7 @@ static void free_all(struct pp_keeper *k)
 	free(k->pinned);
 	free(k->leaf_sweep.key);
 	pp_shards_free(k->shards);
+	pp_pins_free(k->pins);
 	pp_safe_clear(&k->house.safe);
 	pp_safe_clear(&k->stepper.safe);
 	pp_safe_clear(&k->ckpt.safe);
@@ -452,8 +453,9 @@ int pp_keeper_proc_add(struct pp_keeper *k, uint32_t pid, uint32_t uid, uint64_t
 		pp_store_rlx(&r->start, start); /* published by state */
 		pp_store_rlx(&r->pid, pid);
 		pp_store_rlx(&r->uid, uid);
-		pp_store_rlx(&r->flags, flags);
+		pp_store_rel(&r->flags, flags); /* after `state` was 0: a reader whose record this was finds one of the two changed */
 		pp_store_rlx(&r->left, 0);
+		pp_store_rlx(&r->evictions, 0);
 		pp_store_rlx(&r->attach_era, pp_load_acq(&k->region.globals->era));
 		snprintf(r->name, sizeof(r->name), "%s", name ? name : "");
 		pp_store_rel(&r->state, pp_now_ns() | 1);

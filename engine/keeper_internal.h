@@ -74,6 +74,7 @@ struct pp_keeper {
 	pp_a32 todo_overflow;              /* cells were dropped from the queue: sweep the leaves */
 	pp_a32 stopping;
 	pp_a64 logged_bytes;               /* since start; step writes */
+	pp_a64 superseded_bytes;           /* of these, in place of older versions; step writes */
 
 	/* house thread */
 	struct pp_thread house;
@@ -86,6 +87,7 @@ struct pp_keeper {
 	pp_a32 *pinned;                    /* [procs]: 1 = a read-only client from before our start whose slots we have not seen yet */
 	struct pp_hint_walk *hint_walk;    /* a growth of the hint table under way, NULL = none */
 	uint64_t checked_hints_ns;
+	struct pp_pins *pins;              /* engine/pins.c; made at the first step */
 	struct pp_shards *shards;          /* engine/shards.c; made at the first step */
 	uint64_t readers_ns;               /* when their statistics were added up last */
 
@@ -113,6 +115,15 @@ void pp_reap_slot(struct pp_keeper *, unsigned slot);
 /* stat.c: house thread. What read-only clients count, each 100 ms; and for the last time when one is gone. */
 void pp_stat_readers(struct pp_keeper *);
 void pp_stat_reader_gone(struct pp_keeper *, uint32_t proc);
+
+/* pins.c: house thread. Measures what clients pin, each 100 ms, and takes away what is beyond the budget. */
+void pp_pins_step(struct pp_keeper *);
+void pp_pins_free(struct pp_pins *);
+/* What a read-only client says that it reads is not honoured any more. */
+static inline bool pp_reader_evicted(const struct pp_keeper *k, uint32_t proc)
+{
+	return pp_load_acq(&k->region.procs[proc].flags) & PP_PROC_EVICTED;
+}
 
 /* remove.c: house thread. Prunes a cell, removes it when its key is gone for good; true = look again later. */
 bool pp_cell_tidy(struct pp_thread *, uint64_t cell_link, uint64_t durable);

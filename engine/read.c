@@ -13,6 +13,7 @@
 #include "engine/stat.h"
 #include "engine/version.h"
 #include "shm/clock.h"
+#include "shm/fault.h"
 
 bool pp_expired(const struct pp_thread *t, const struct pp_version *v)
 {
@@ -54,6 +55,7 @@ int pp_hit_fill(struct pp_thread *t, pp_ref cell_ref, uint64_t snapshot, struct 
 		ref = pp_version_visible(t, cell, snapshot, &state);
 	if (!ref)
 		return PPDB_NOTFOUND;
+	PP_FAULT_POINT("read.found");
 	v = pp_version_at(t, ref);
 	if (__builtin_expect(pp_version_flags(v) != 0, 0) && (pp_version_flags(v) & PP_V_TOMBSTONE || pp_expired(t, v)))
 		return PPDB_NOTFOUND;

@@ -133,6 +133,8 @@ static int settle_entry(struct pp_keeper *k, unsigned slot, uint64_t epoch, pp_r
 		rc = log_version(k, epoch, c, v);
 		if (rc)
 			return rc;
+		if (pp_load_rlx(&v->older)) /* hint */
+			pp_stat_add(&k->superseded_bytes, bytes);
 		if (pp_load_rlx(&v->older) || pp_version_flags(v) & PP_V_TOMBSTONE) /* hint */
 			pp_todo_push(k, PP_LINK(cell, pp_gen_of(&k->region, cell)), tag);
 		pp_stat_add(&k->logged_bytes, bytes);

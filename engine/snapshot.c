@@ -12,6 +12,7 @@
 #include "engine/keeper_internal.h"
 #include "shm/clock.h"
 #include "shm/fault.h"
+#include "shm/slot.h"
 #include "shm/wait.h"
 
 #include <stdlib.h>
@@ -65,12 +66,13 @@ static int ascending(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static void collect_slots(const struct pp_slot *slots, unsigned n, uint64_t settled, uint64_t *held, unsigned *count)
+/* `shared`: they lie in the data region, where `evicted` is the daemon's word. */
+static void collect_slots(const struct pp_slot *slots, unsigned n, bool shared, uint64_t settled, uint64_t *held, unsigned *count)
 {
 	for (unsigned i = 0; i < n && *count < PP_MAX_SLOTS; i++) {
 		uint64_t s = pp_load_acq(&slots[i].snapshot);
 
-		if (s)
+		if (s && !(shared && pp_hold_evicted(&slots[i])))
 			held[(*count)++] = s < settled ? s : settled;
 	}
 }
@@ -87,8 +89,10 @@ void pp_snapshot_collect(struct pp_keeper *k, uint64_t *floor, uint64_t *held, u
 	pp_barrier_global();
 	PP_FAULT_POINT("snapshot.collect.announced");
 	*count = 0;
-	collect_slots(k->region.slots, pp_slots_high(&k->region), p, held, count);
+	collect_slots(k->region.slots, pp_slots_high(&k->region), true, p, held, count);
 	for (unsigned i = 0; i < k->region.fixed.procs; i++) {
+		if (pp_reader_evicted(k, i))
+			continue;
 		/* [keeper.readers:pinned] pairs [keeper.control:pinned]: before extra_set */
 		if (pp_load_acq(&k->pinned[i])) {
 			*count = 0;
@@ -96,7 +100,7 @@ void pp_snapshot_collect(struct pp_keeper *k, uint64_t *floor, uint64_t *held, u
 			return;
 		}
 		if (pp_load_acq(&k->extra_set[i]))
-			collect_slots(k->extra[i].slots, k->extra[i].count, p, held, count);
+			collect_slots(k->extra[i].slots, k->extra[i].count, false, p, held, count);
 	}
 	qsort(held, *count, sizeof(*held), ascending);
 	*floor = *count < PP_MAX_SLOTS ? p : before; /* more than fit in: nothing new is pruned */

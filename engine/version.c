@@ -38,6 +38,7 @@ void pp_version_fill(struct pp_version *v, uint64_t seq, unsigned flags, const v
 pp_ref pp_version_visible(struct pp_thread *t, struct pp_cell *cell, uint64_t snapshot, uint64_t *state)
 {
 	uint64_t at, older;
+	unsigned steps = 0;
 
 again:
 	/* [version.visible:head] pairs [write.install:head]: a complete version */
@@ -46,6 +47,7 @@ again:
 		struct pp_version *v = pp_version_at(t, at);
 		uint64_t s;
 
+		pp_guard_step(t, &steps);
 		older = pp_load_acq(&v->older);
 		PP_FAULT_POINT("version.visible.older");
 		/* [version.visible:state] pairs [ring.commit:state]: the value and its tag */

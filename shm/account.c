@@ -120,3 +120,38 @@ int pp_account_walk(struct pp_region *r, struct pp_account *out, int (*block)(vo
 	}
 	return rc;
 }
+
+/* ---- limbo ------------------------------------------------------------------------------------------------------ */
+
+static void limbo_block(struct pp_block *b, uint64_t bytes, void (*block)(void *ctx, uint64_t birth, uint64_t retired, uint64_t bytes), void *ctx)
+{
+	uint64_t word = pp_load_acq(&b->word), retired = pp_load_acq(&b->retired);
+
+	if (pp_block_state(word) == PP_BLOCK_RETIRED && !(retired & PP_PRIVATE_BIT))
+		block(ctx, pp_block_birth(word), retired, bytes);
+}
+
+uint64_t pp_limbo_walk(struct pp_region *r, uint64_t from, uint64_t pages, void (*block)(void *ctx, uint64_t birth, uint64_t retired, uint64_t bytes),
+		       void *ctx)
+{
+	uint64_t end = pp_pages_committed(r), to = from + pages < end ? from + pages : end;
+
+	for (uint64_t page = from; page < to; page++) {
+		struct pp_page *p = &r->pages[page];
+		uint64_t word = pp_load_acq(&p->word);
+		unsigned klass = pp_page_class(word);
+
+		if (pp_page_type(word) == PP_PAGE_LARGE)
+			limbo_block(pp_page_block(r, page, 0, 0), pp_load_acq(&p->run) * PP_PAGE_BYTES, block, ctx);
+		if (pp_page_type(word) != PP_PAGE_BLOCKS || klass >= PP_CLASS_COUNT)
+			continue;
+		for (unsigned w = 0; w < pp_classes[klass].words; w++)
+			for (uint64_t bits = pp_load_acq(&p->limbo[w]); bits; bits &= bits - 1) {
+				unsigned i = w * 64 + (unsigned)__builtin_ctzll(bits);
+
+				if (i < pp_classes[klass].blocks)
+					limbo_block(pp_page_block(r, page, klass, i), pp_classes[klass].size, block, ctx);
+			}
+	}
+	return to;
+}

@@ -134,6 +134,10 @@ struct pp_account {
 		blocks_free;
 	uint64_t class_live[PP_CLASSES + 1], class_bytes[PP_CLASSES + 1];
 };
+/* Calls back for each block in limbo in `pages` pages from page `from` on; returns the page to go on with, or the number of pages. A blur
+ * on a live region. */
+uint64_t pp_limbo_walk(struct pp_region *, uint64_t from, uint64_t pages, void (*block)(void *ctx, uint64_t birth, uint64_t retired, uint64_t bytes),
+		       void *ctx);
 int pp_account_walk(struct pp_region *, struct pp_account *out, int (*block)(void *ctx, pp_ref payload, uint64_t bytes, uint64_t word),
 		    void *ctx);
 

@@ -177,6 +177,9 @@ struct pp_proc {
 	pp_a32 left;                           /* low half of `state`: its read-write client has detached; the client writes it */
 	char name[32];                         /* client_name */
 	pp_a64 control_dev, control_ino;       /* a read-only client's control region */
+	/* what it pins, each 100 ms or so (engine/pins.c); for people and budgets */
+	pp_a64 slots_used, interval_ns, snapshot_ns, pinned_bytes; /* ages of the oldest interval and cut, 0 = none */
+	pp_a64 evictions;                      /* holds that were taken away */
 };
 
 /* ---- slots ------------------------------------------------------------------------------------------------------ */
@@ -218,13 +221,15 @@ struct pp_slot {
 	pp_a32 tid;
 	pp_a32 node;
 	pp_a64 claimed_ns;
+	pp_a64 evicted;                        /* number of the hold that the daemon does not honour any more (read-write slots); daemon */
 	/* reclamation: the owner writes, the daemon reads (asymmetric barrier, shm/reclaim.h) */
 	PP_LINE pp_a64 low;                    /* PP_IDLE = not reading */
 	pp_a64 high;
 	pp_a64 snapshot;                       /* held S, 0 = none */
-	pp_a64 busy;                           /* inside a call: operation kind + 1, else 0 (stall tools, eviction) */
+	pp_a64 busy;                           /* 1: a view's call is under way, before it looks at `evicted`; owner */
 	pp_a64 busy_since_ns;
 	pp_a64 op_block, op_version;           /* engine: the version an operation may leave undecided, and its block; 0 = none */
+	pp_a64 hold;                           /* odd: number of the hold of a view; even: none, what is read is read inside a call */
 	/* log ring: producer's side; the daemon closes it by CAS */
 	PP_LINE pp_a64 tail;                   /* | 48 epoch | 16 index |, epoch PP_TAIL_FREE when unclaimed */
 	pp_a64 credit_used;                    /* log bytes charged since the claim; owner */

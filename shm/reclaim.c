@@ -23,6 +23,8 @@
  */
 #include "shm/reclaim.h"
 
+#include "shm/slot.h"
+
 #include <linux/membarrier.h>
 #include <stdlib.h>
 #include <string.h>
@@ -103,7 +105,7 @@ static void scan_slot(struct pp_slot *s, const struct pp_extra_slots *x, struct 
 		return;
 	/* [reclaim.scan:interval] pairs [reclaim.enter:interval]: the fence or membarrier lies between its stores and its loads */
 	low = pp_load_acq(&s->low);
-	if (low == PP_IDLE)
+	if (low == PP_IDLE || (!x && pp_hold_evicted(s)))
 		return;
 	high = pp_load_acq(&s->high);
 	if (x) {

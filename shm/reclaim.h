@@ -13,6 +13,7 @@
 #define PP_SHM_RECLAIM_H
 
 #include "shm/fault.h"
+#include "shm/guard.h"
 #include "shm/thread.h"
 
 static inline void pp_publish_fence(const struct pp_thread *t)
@@ -54,6 +55,8 @@ static inline bool pp_era_moved(struct pp_thread *t)
 	pp_store_rel(&t->slot->high, era);
 	pp_publish_fence(t);
 	t->high = era;
+	if (__builtin_expect(t->readonly, 0) && pp_evicted(t))
+		pp_guard_fail();
 	return true;
 }
 

@@ -106,30 +106,35 @@ static void set_pointers(struct pp_region *r, const struct pp_header *h)
 	pp_store_rlx(&r->known_end, h->off_segments + sizeof(struct pp_block)); /* owner: nothing is known yet */
 }
 
-/* Maps `bytes` of the file at a 2 MiB boundary. */
-static int map_file(struct pp_region *r, uint64_t bytes)
+/*
+ * Maps `bytes` of the file at a 2 MiB boundary; read-only, of the `backed` ones: behind them lie zeros, which can be read (shm/guard.h),
+ * until pp_region_known_end maps more of the file.
+ */
+static int map_file(struct pp_region *r, uint64_t bytes, uint64_t backed)
 {
 	int prot = PROT_READ | (r->readonly ? 0 : PROT_WRITE);
-	uint8_t *space = mmap(NULL, bytes + PP_SEGMENT_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint64_t behind = r->readonly ? PP_ZEROS_BEHIND : 0, all = bytes + behind + PP_SEGMENT_BYTES;
+	uint8_t *space = mmap(NULL, all, r->readonly ? PROT_READ : PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	uint8_t *base;
 
 	if (space == MAP_FAILED)
 		return pp_detail(-errno, "no %llu MiB of address space for the arena: %s",
 				 (unsigned long long)(bytes >> 20), strerrordesc_np(errno));
 	base = (uint8_t *)align_up((uintptr_t)space, PP_SEGMENT_BYTES);
-	if (mmap(base, bytes, prot, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, r->fd, 0) == MAP_FAILED) {
+	if (mmap(base, r->readonly ? backed : bytes, prot, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, r->fd, 0) == MAP_FAILED) {
 		int rc = -errno;
 
-		munmap(space, bytes + PP_SEGMENT_BYTES);
+		munmap(space, all);
 		return pp_detail(rc, "cannot map the arena: %s", strerrordesc_np(-rc));
 	}
 	if (base > space)
 		munmap(space, (size_t)(base - space));
-	if (base + bytes < space + bytes + PP_SEGMENT_BYTES)
-		munmap(base + bytes, (size_t)(space + PP_SEGMENT_BYTES - base));
-	madvise(base, bytes, MADV_HUGEPAGE); /* a wish; only kernels that cannot collapse need it */
+	if (base + bytes + behind < space + all)
+		munmap(base + bytes + behind, (size_t)(space + all - (base + bytes + behind)));
+	madvise(base, r->readonly ? backed : bytes, MADV_HUGEPAGE); /* a wish; only kernels that cannot collapse need it */
 	r->base = base;
 	r->map_bytes = bytes;
+	r->zeros_behind = behind;
 	return 0;
 }
 
@@ -270,7 +275,7 @@ static int create(const struct pp_region_config *c, struct pp_region *r)
 	/* Pages of hugetlb are made through mappings of their range (shm/place.c), which must not reach beyond the file. */
 	if (kind == PP_MEM_HUGETLB && ftruncate(r->fd, (off_t)(h.off_segments + h.max_segments * PP_SEGMENT_BYTES)))
 		return pp_detail(-errno, "cannot make %s as long as the arena: %s", r->temp, strerrordesc_np(errno));
-	rc = map_file(r, h.memory_max);
+	rc = map_file(r, h.memory_max, 0);
 	if (!rc)
 		rc = commit_front(r, &h, kind);
 	if (!rc)
@@ -366,7 +371,7 @@ static int map(struct pp_region *r, uint64_t layout_hash)
 	/* the globals must be there before they are looked at */
 	if ((uint64_t)st.st_size < h.off_pages)
 		return pp_detail(PPDB_CORRUPT, "the arena is cut off inside of its tables");
-	rc = map_file(r, h.memory_max);
+	rc = map_file(r, h.memory_max, h.off_segments); /* what is behind comes as it is known to be there */
 	if (rc)
 		return rc;
 	set_pointers(r, &h);
@@ -389,7 +394,7 @@ int pp_region_map(int fd, bool readonly, uint64_t layout_hash, struct pp_region 
 void pp_region_unmap(struct pp_region *r)
 {
 	if (r->base)
-		munmap(r->base, r->map_bytes);
+		munmap(r->base, r->map_bytes + r->zeros_behind);
 	if (r->fd >= 0)
 		close(r->fd);
 	if (r->temp)

@@ -16,7 +16,7 @@
 /* Process-private view of a mapped region. Thread-safe once mapped. */
 struct pp_region {
 	uint8_t *base;
-	uint64_t map_bytes;
+	uint64_t map_bytes, zeros_behind;
 	int fd;                          /* owned; -1 in a process that must not keep it */
 	bool readonly;
 	struct pp_header fixed;          /* private copy of what never changes in the header: sizes, offsets, settings. These are
@@ -35,6 +35,8 @@ struct pp_region {
 	pp_a64 known_end;                /* up to here segments are backed by the file, which was looked at: references are judged by it */
 	char *path, *temp;               /* creator only, until published: final and temporary name of the file */
 };
+
+#define PP_ZEROS_BEHIND (UINT64_C(2) << 20) /* more than any size of 16 bits and any count of entries can lead beyond a reference */
 
 struct pp_region_config {
 	const char *path;                /* file to create, e.g. /dev/shm/ppdb-0/default.arena */
@@ -86,11 +88,6 @@ const char *pp_region_pages_text(const struct pp_region *);
 /* Directory of a mounted hugetlbfs with 2 MiB pages; -ENOENT when there is none. */
 int pp_region_hugetlb_mount(char *out, size_t cap);
 
-static inline void *pp_at(const struct pp_region *r, pp_ref ref)
-{
-	return r->base + ref;
-}
-
 static inline pp_ref pp_ref_of(const struct pp_region *r, const void *p)
 {
 	return (pp_ref)((const uint8_t *)p - r->base);
@@ -129,6 +126,17 @@ static inline bool pp_ref_inside(const struct pp_region *r, pp_ref ref, uint64_t
 			return false;
 	}
 	return !(ref & 7);
+}
+
+/* What a wild reference leads to in a read-only mapping: out of the read (shm/guard.h), or to zeros where no guard is armed. */
+void *pp_region_wild(const struct pp_region *r);
+
+/* What a reference means here. In a read-only mapping it is judged: the memory that it was read from may be another's by now. */
+static inline void *pp_at(const struct pp_region *r, pp_ref ref)
+{
+	if (__builtin_expect(r->readonly, 0) && !pp_ref_inside(r, ref, 8))
+		return pp_region_wild(r);
+	return r->base + ref;
 }
 
 /* Slots that were ever claimed. */

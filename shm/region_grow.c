@@ -10,6 +10,7 @@
  */
 #include "shm/commit.h"
 #include "shm/fault.h"
+#include "shm/guard.h"
 #include "shm/place.h"
 #include "shm/region.h"
 
@@ -87,9 +88,21 @@ uint64_t pp_region_known_end(const struct pp_region *r)
 	end = r->segments_at + segments * PP_SEGMENT_BYTES;
 	if (end <= was || fstat(r->fd, &st) || (uint64_t)st.st_size < end)
 		return was;
+	if (r->readonly) { /* several threads may map the same: it is the same */
+		uint64_t from = was / PP_SEGMENT_BYTES * PP_SEGMENT_BYTES;
+
+		if (mmap(r->base + from, end - from, PROT_READ, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, r->fd, (off_t)from) == MAP_FAILED)
+			return was;
+	}
 	while (was < end && !pp_cas_rlx(known, &was, end)) /* hint */
 		;
 	return end > was ? end : was;
+}
+
+void *pp_region_wild(const struct pp_region *r)
+{
+	pp_guard_fail();
+	return r->base + r->map_bytes;
 }
 
 int pp_region_grow(struct pp_region *r, unsigned node)

@@ -24,6 +24,7 @@
 #include "shm/fault.h"
 #include "shm/numa.h"
 #include "shm/place.h"
+#include "shm/reclaim.h"
 
 #include <assert.h>
 #include <string.h>
@@ -69,6 +70,7 @@ static void reset(struct pp_slot *s, unsigned node)
 	pp_store_rlx(&s->high, 0);              /* owner */
 	pp_store_rlx(&s->snapshot, 0);          /* owner */
 	pp_store_rlx(&s->busy, 0);              /* owner */
+	pp_store_rlx(&s->hold, (pp_load_rlx(&s->hold) + 1) & ~UINT64_C(1)); /* owner: what the last one held died with it */
 	pp_store_rlx(&s->busy_since_ns, 0);     /* owner */
 	pp_store_rlx(&s->wait_epoch, 0);        /* owner */
 	pp_store_rlx(&s->node, node);           /* owner */
@@ -188,6 +190,22 @@ void pp_slot_free(struct pp_region *r, unsigned slot, struct pp_stats *sum)
 		;
 	/* [slot.free:owner] pairs [slot.claim:owner]: tail closed for good, notes and interval cleared */
 	pp_cas_seq(&s->owner, &owner, PP_SLOT_OWNER(PP_SLOT_FREE, 0, pp_slot_gen(owner)));
+}
+
+bool pp_hold_evict(struct pp_slot *s)
+{
+	uint64_t hold = pp_load_acq(&s->hold);
+
+	if (!(hold & 1) || pp_load_acq(&s->busy))
+		return false;
+	pp_store_seq(&s->evicted, hold);
+	PP_FAULT_POINT("hold.evict.stored");
+	pp_barrier_global();
+	/* [hold.evict:busy] pairs [hold.enter:evicted]: a call that missed `evicted` is seen here */
+	if (!pp_load_seq(&s->busy))
+		return true;
+	pp_store_seq(&s->evicted, 0);
+	return false;
 }
 
 void pp_note(struct pp_thread *t, pp_ref ref, uint64_t what, pp_ref where)

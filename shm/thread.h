@@ -43,6 +43,8 @@ struct pp_thread {
 	bool near_only;                  /* pages of other nodes are not looked at now */
 	bool fences;                     /* no membarrier: publish with a full fence */
 	bool readonly;
+	const struct pp_proc *record;    /* read-only: of the process, and its state when the slot was claimed (shm/guard.h) */
+	uint64_t record_state;
 	unsigned depth;                  /* nested pp_read_enter */
 	uint64_t low, high;              /* copy of what the slot publishes */
 	uint64_t as_of_ms;               /* wall clock by which times to live are judged; 0 = now. A snapshot's: when it began */

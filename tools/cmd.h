@@ -77,6 +77,7 @@ int pp_cmd_scan_store(const struct pp_cmd *, const struct pp_cmd_range *);
 int pp_cmd_start(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_stop(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_status(struct pp_cmd *, int argc, char **argv);
+int pp_cmd_clients(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_wait(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_get(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_put(struct pp_cmd *, int argc, char **argv);

@@ -26,7 +26,7 @@
 struct pp_settings {
 	char name[64], data_dir[PATH_MAX], config[PATH_MAX], socket[108], arena[PATH_MAX], log[PATH_MAX];
 	uint64_t memory, shards, strategy, sync, slots, clients, ring, stripes, pages, spin_ns, backoff_max;
-	uint64_t wal_segment, wal_depth, checkpoint_bytes, checkpoint_streams, house_ms;
+	uint64_t wal_segment, wal_depth, checkpoint_bytes, checkpoint_streams, house_ms, pin_seconds, pin_bytes;
 	uint64_t clients_per_user, control_slots;
 	char wal_backend[32], rw_users[512], rw_groups[512], ro_users[512], ro_groups[512];
 	bool foreground, numa, checkpoint_on_stop, help, version;

@@ -295,12 +295,24 @@ static bool records_left(struct pp_daemon *d)
 	return n == 3;
 }
 
+/* A reader that was evicted asks for another record: the old one can go, what its slots say has no weight any more. */
+static void drop_evicted(struct pp_daemon *d, const struct pp_peer *peer)
+{
+	uint32_t procs = pp_daemon_region(d)->fixed.procs;
+
+	for (uint32_t i = 0; i < procs; i++)
+		if (d->watch[i].used && d->watch[i].pid == peer->pid && d->watch[i].readonly &&
+		    pp_load_acq(&pp_daemon_region(d)->procs[i].flags) & PP_PROC_EVICTED)
+			pp_clients_died(d, i);
+}
+
 static int new_record(struct pp_daemon *d, const struct pp_request *r, const struct pp_peer *peer, bool readonly,
 	uint32_t *proc)
 {
 	uint64_t start = 0;
 	int rc;
 
+	drop_evicted(d, peer);
 	if (peer->uid && attached_by(d, peer->uid) >= d->set.clients_per_user)
 		return pp_detail(-EUSERS, "user %u is attached %llu times already (clients-per-user)", (unsigned)peer->uid,
 			(unsigned long long)d->set.clients_per_user);

@@ -42,6 +42,10 @@ const struct pp_conf_key pp_settings_keys[] = {
 	{ "wal-segment", 0, PP_CONF_SIZE, AT(wal_segment), 0, 4 * KB * KB * KB, NULL, "SIZE", "size of a log file (64M)",
 		false },
 	{ "wal-depth", 0, PP_CONF_NUMBER, AT(wal_depth), 0, 64, NULL, "N", "log writes in flight (2)", false },
+	{ "pin-seconds", 0, PP_CONF_NUMBER, AT(pin_seconds), 0, 1u << 30, NULL, "N",
+		"a view that kept memory from being freed for so long is evicted, 0 = never (86400)", false },
+	{ "pin-bytes", 0, PP_CONF_SIZE, AT(pin_bytes), 0, TB, NULL, "SIZE",
+		"the same for a process that keeps so much, 0 = no limit (0)", false },
 	{ "checkpoint-bytes", 0, PP_CONF_SIZE, AT(checkpoint_bytes), 0, TB, NULL, "SIZE",
 		"log size that starts a checkpoint (1G)", false },
 	{ "checkpoint-streams", 0, PP_CONF_NUMBER, AT(checkpoint_streams), 0, 64, NULL, "N",
@@ -82,6 +86,7 @@ static void defaults(struct pp_settings *s)
 	s->spin_ns = 20000;
 	s->backoff_max = 1024;
 	s->house_ms = 50;
+	s->pin_seconds = 86400;
 	s->numa = true;
 }
 
@@ -189,6 +194,8 @@ void pp_settings_keeper(const struct pp_settings *s, uint64_t store_id, struct p
 	k->wal_segment_bytes = s->wal_segment;
 	k->wal_depth = (unsigned)s->wal_depth;
 	k->checkpoint_bytes = s->checkpoint_bytes;
+	k->pin_seconds = s->pin_seconds;
+	k->pin_bytes = s->pin_bytes;
 	k->checkpoint_streams = (unsigned)s->checkpoint_streams;
 	k->region = (struct pp_region_config){
 		.path = s->arena,

@@ -31,6 +31,7 @@ static const struct command commands[] = {
 		pp_cmd_load},
 	{"dump", "", "print all records in the format of load", pp_cmd_dump},
 	{"stat", "", "counters, latencies, memory, log", pp_cmd_stat},
+	{"clients", "", "who is attached, and what each keeps from being freed", pp_cmd_clients},
 	{"check", "[--quiet]", "verify every invariant and account for every byte", pp_cmd_check},
 	{"wal", "DIR|FILE", "print what is in a log", pp_cmd_wal},
 };
