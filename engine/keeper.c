@@ -191,6 +191,9 @@ static int fill_cold(struct pp_keeper *k, struct pp_ckpt_reader *ckpt, struct pp
 		rc = read_floors(k, ckpt);
 	if (!rc)
 		rc = pp_recover_cold(k, log, ckpt);
+	if (rc == PPDB_FULL && pp_load_acq(&g->committed_segments) >= k->region.fixed.max_segments)
+		pp_detail(rc, "the store does not fit into the limit of %llu MiB: start ppdbd with more, say --memory %lluM; nothing is lost",
+			  (unsigned long long)(k->region.fixed.memory_max >> 20), (unsigned long long)(k->region.fixed.memory_max >> 19));
 	if (rc)
 		return rc;
 	next = (log->max_epoch_seen > seen ? log->max_epoch_seen : seen) + 2;

@@ -369,7 +369,7 @@ static int map(struct pp_region *r, uint64_t layout_hash)
 	if (fstat(r->fd, &st))
 		return -errno;
 	/* the globals must be there before they are looked at */
-	if ((uint64_t)st.st_size < h.off_pages)
+	if ((uint64_t)st.st_size < h.off_segments)
 		return pp_detail(PPDB_CORRUPT, "the arena is cut off inside of its tables");
 	rc = map_file(r, h.memory_max, h.off_segments); /* what is behind comes as it is known to be there */
 	if (rc)

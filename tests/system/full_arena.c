@@ -190,7 +190,7 @@ Test(full_arena, recovery_needs_more)
 	test_store_kill(&s);
 	unlink(s.arena);
 	snprintf(s.options, sizeof(s.options), "--memory 40M --slots 16 --wal-segment 8M");
-	failed_start("limit of 40 MiB");
+	failed_start("limit of 40 MiB: start ppdbd with more, say --memory 80M; nothing is lost");
 	snprintf(s.options, sizeof(s.options), "--memory 128M --slots 16 --wal-segment 8M");
 	test_require(!test_store_try(&s), "ppdbd did not start");
 	db = test_store_attach(&s, 0);

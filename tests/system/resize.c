@@ -90,7 +90,7 @@ Test(resize, too_small)
 	test_store_stop(&s);
 	options(48);
 	test_require(test_store_try(&s) == 1, "ppdbd started with too little memory");
-	said("limit of 48 MiB");
+	said("limit of 48 MiB: start ppdbd with more, say --memory 96M");
 	options(96);
 	start();
 	db = test_store_attach(&s, 0);
