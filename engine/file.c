@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "shm/errors.h"
+#include "shm/fault.h"
 
 #define ZERO_CHUNK (1u << 20)
 #define BLOCK 4096u
@@ -272,6 +273,8 @@ int pp_file_sync(struct pp_disk *disk, int fd, const char *name)
 {
 	int rc;
 
+	if (PP_FAULT_ERROR("file.sync.left_out")) /* a store that lies, for `make power` to find out */
+		return 0;
 	do
 		rc = disk->sync(disk, fd);
 	while (rc == -EINTR);

@@ -28,6 +28,7 @@ struct power_model {
 struct power_step {
 	unsigned key;
 	bool del, durable;
+	unsigned how;                  /* it waits: by the write itself, by the ticket, by a sync of all before */
 	uint32_t letters;
 	unsigned other, other_key;     /* what is read before */
 };
@@ -61,6 +62,7 @@ static inline struct power_step power_step(uint64_t seed, unsigned writer, uint6
 	s.other = (writer + 1 + (g >> 50) % (POWER_WRITERS - 1)) % POWER_WRITERS;
 	s.del = m->step[s.key] && (h >> 32) % 4 == 0;
 	s.durable = (h >> 40) % 2 || n % POWER_DURABLE_EVERY == 0;
+	s.how = (h >> 44) % 3;
 	return s;
 }
 

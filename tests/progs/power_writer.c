@@ -18,6 +18,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define PATIENCE_MS 600000             /* a guest on a busy machine is slow */
+
 static ppdb *db;
 static int port;
 static uint64_t seed, seen[POWER_WRITERS];
@@ -98,11 +100,11 @@ static void begin(uint64_t start)
 static void take_step(uint64_t n)
 {
 	struct power_step s = power_step(seed, self, n, &model);
-	ppdb_wopts async = {.size = sizeof(async), .flags = PPDB_ASYNC};
-	const ppdb_wopts *opts = s.durable ? NULL : &async;
+	ppdb_wopts opts = {.size = sizeof(opts), .flags = s.durable && s.how == 0 ? 0 : PPDB_ASYNC, .timeout_ms = PATIENCE_MS};
 	char name[16];
 	ppdb_slice key = {name, 0}, val = {value, 0};
 	uint64_t other = step_in_store(s.other, s.other_key);
+	ppdb_seq ticket = 0;
 	int rc;
 
 	if (other > seen[s.other])
@@ -110,10 +112,14 @@ static void take_step(uint64_t n)
 	key.size = (size_t)power_key(name, sizeof(name), self, s.key);
 	if (!s.del)
 		val.size = power_value(value, seed, self, n, s.letters, seen);
-	rc = s.del ? ppdb_del(db, PPDB_TABLE_DEFAULT, key, opts, NULL) :
-		     ppdb_put(db, PPDB_TABLE_DEFAULT, key, val, opts, NULL);
+	rc = s.del ? ppdb_del(db, PPDB_TABLE_DEFAULT, key, &opts, &ticket) :
+		     ppdb_put(db, PPDB_TABLE_DEFAULT, key, val, &opts, &ticket);
 	if (rc)
 		die(s.del ? "del" : "put", rc);
+	if (s.durable && s.how)
+		rc = s.how == 1 ? ppdb_wait(db, ticket, PPDB_DURABLE, -1) : ppdb_sync(db, -1);
+	if (rc)
+		die(s.how == 1 ? "wait" : "sync", rc);
 	power_apply(&model, &s, n);
 	seen[self] = n;
 	if (s.durable)
