@@ -248,6 +248,8 @@ static void house_main(void *arg)
 		if (p->at_once)
 			announce(p);
 		pp_keeper_house(p->keeper);
+		if (p->restarts) /* a new daemon has to make segments before it can give credit */
+			pp_keeper_prepare(p->keeper);
 		sched_pass(PP_NS_PER_MS);
 	}
 }

@@ -102,6 +102,14 @@ void sched_fail(const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(s.report->text + n, sizeof(s.report->text) - n, fmt, ap);
 	va_end(ap);
+	for (unsigned i = 0; i < s.count; i++) {
+		static const char *const states[] = {"ready", "asleep", "waiting", "stopped", "ended"};
+		struct thread *t = &s.thread[i];
+
+		n = strlen(s.report->text);
+		snprintf(s.report->text + n, sizeof(s.report->text) - n, "\n  %s: %s, passed %s last", t->name, states[t->state],
+			t->point ? t->point : "nothing");
+	}
 	s.report->failed = true;
 	write_trail();
 	_exit(1);
