@@ -199,7 +199,6 @@ void play_reopen(struct play *p, bool cold)
 	if (pp_keeper_was_warm(k) == cold)
 		sched_fail("the arena was %s", cold ? "adopted although it was gone" : "not adopted");
 	p->keeper = k;
-	p->daemons++;
 	for (unsigned i = 0; i < p->clients && !cold; i++) /* those that nobody hears any more */
 		if (p->client[i].announced)
 			pp_keeper_proc_gone(k, p->client[i].proc);
@@ -223,8 +222,10 @@ static void step_main(void *arg)
 
 	if (!await_turn(d, d - 1))
 		return;
-	if (d->number)
+	if (d->number) {
 		play_reopen(p, false);
+		p->daemons = d->number + 1; /* the one before may have died while it opened */
+	}
 	while (on_stage(p)) {
 		int rc = pp_keeper_step(p->keeper);
 

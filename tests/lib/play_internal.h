@@ -46,7 +46,7 @@ struct play_client {
 
 struct play {
 	struct pp_keeper *keeper;  /* of the daemon that opened the store last */
-	unsigned daemons;          /* that did */
+	unsigned daemons;          /* its number among them, from 1 */
 	bool restarts;
 	unsigned clients, keys;
 	char key[PLAY_KEYS][8];    /* ascending */
