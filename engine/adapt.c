@@ -85,7 +85,7 @@ static uint64_t version_bytes(struct pp_thread *t, pp_ref ref)
 static uint64_t cell_bytes(struct pp_thread *t, pp_ref ref)
 {
 	struct pp_cell *c = pp_at(t->region, ref);
-	uint64_t bytes = sizeof(struct pp_block) + sizeof(*c) + c->key_size + PP_ENTRY_BYTES, head = pp_protect(t, &c->head);
+	uint64_t bytes = sizeof(struct pp_block) + sizeof(*c) + c->key_size + PP_ENTRY_BYTES, head = pp_protect(t, &c->head) & ~PP_MOVING;
 
 	return head && head != PP_DEAD ? bytes + version_bytes(t, head) : bytes;
 }

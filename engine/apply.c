@@ -9,7 +9,6 @@
 #include "engine/bulk.h"
 #include "engine/version.h"
 
-#define INLINE_MAX 1024
 
 static void fill(struct pp_thread *t, pp_ref version, const struct pp_run_record *r)
 {
@@ -41,7 +40,7 @@ int pp_apply_cell(struct pp_thread *t, const struct pp_run_record *r, pp_ref *ce
 {
 	uint64_t key_bytes = (sizeof(struct pp_cell) + r->key_size + 7) & ~UINT64_C(7);
 	uint64_t bytes = key_bytes + pp_version_bytes(r->size, r->expires_ms);
-	bool inlined = bytes <= INLINE_MAX;
+	bool inlined = bytes <= PP_INLINE_MAX;
 	struct pp_cell *c;
 	pp_ref version;
 	int rc = pp_alloc(t, inlined ? bytes : key_bytes, PP_KIND_CELL, cell);

@@ -97,7 +97,7 @@ static void check_decided(struct check *c, pp_ref version, struct pp_version *v,
 
 static void check_chain(struct check *c, pp_ref cell_ref, struct pp_cell *cell)
 {
-	uint64_t at = pp_protect(c->t, &cell->head), newer_tag = 0, newer_seq = UINT64_MAX;
+	uint64_t at = pp_protect(c->t, &cell->head) & ~PP_MOVING, newer_tag = 0, newer_seq = UINT64_MAX;
 	bool head = true, decided = false;
 
 	if (!at)

@@ -293,6 +293,7 @@ int pp_keeper_house(struct pp_keeper *k)
 	more |= leaf_step(k);
 	more |= pp_alloc_sweep(&k->house, &k->house.safe, &k->sweep_cursor, SWEEP_PAGES) > 0;
 	hints_step(k);
+	more |= pp_gather_step(k);
 	pp_stat_readers(k);
 	pp_pins_step(k);
 	pp_shards_step(k);

@@ -24,6 +24,7 @@
 #include "engine/index_internal.h"
 
 #include "engine/hint.h"
+#include "engine/move.h"
 #include "engine/shards.h"
 #include "shm/fault.h"
 
@@ -403,6 +404,16 @@ static bool sealed(const struct pp_place *p)
 	return pp_head_state(p->head) != PP_LEAF_OPEN;
 }
 
+/* A cell that goes, and the version of its own block that goes with it if it was moved. */
+static void note_replaced(struct pp_thread *t, pp_ref cell, uint64_t where)
+{
+	pp_ref version = pp_moved_version(t, cell);
+
+	pp_note_unlink(t, PP_NOTE_CELL, cell, where);
+	if (version)
+		pp_note_unlink(t, PP_NOTE_VERSION, version, PP_LINK(cell, pp_gen_of(t->region, cell)));
+}
+
 int pp_index_link(struct pp_thread *t, unsigned list, unsigned level, struct pp_place *p, const struct pp_ikey *k, pp_ref ref,
 		  pp_ref with)
 {
@@ -418,7 +429,7 @@ int pp_index_link(struct pp_thread *t, unsigned list, unsigned level, struct pp_
 		replaced = e.ref[p->at];
 		replaced_gen = pp_gen_of(t->region, replaced);
 		e.ref[p->at] = ref;
-		pp_note_unlink(t, PP_NOTE_CELL, replaced, list | level << 16);
+		note_replaced(t, replaced, list | level << 16);
 	} else {
 		pp_entries_put(&e, p->at, k, ref);
 	}
@@ -432,7 +443,7 @@ int pp_index_link(struct pp_thread *t, unsigned list, unsigned level, struct pp_
 		if (with)
 			live(t, with);
 		if (replaced)
-			pp_retire(t, replaced, replaced_gen);
+			pp_moved_retire(t, replaced, replaced_gen);
 	}
 	pp_notes_clear(t);
 	return rc;

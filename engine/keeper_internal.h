@@ -11,6 +11,7 @@
 
 #include "engine/checkpoint.h"
 #include "engine/hint.h"
+#include "engine/index.h"
 #include "engine/keeper.h"
 #include "engine/wal.h"
 #include "shm/reclaim.h"
@@ -42,6 +43,16 @@ struct pp_round {
 	unsigned idle;                     /* rounds since something was written */
 	bool pinned;                       /* the last announcement had intervals or held snapshots */
 	struct pp_scan scan;
+};
+
+/* Where the pass that brings cells together is (gather.c). */
+struct pp_gather {
+	bool active;
+	unsigned list;
+	uint64_t next_ns;                  /* not before that another pass */
+	uint64_t logged, logged_ns;        /* bytes that were logged, and when the last of them was seen */
+	uint64_t looked_at;                /* `logged` + 1 when the last pass began */
+	struct pp_keybuf at;
 };
 
 struct pp_keeper {
@@ -80,6 +91,7 @@ struct pp_keeper {
 	struct pp_thread house;
 	struct pp_round round;
 	uint64_t sweep_cursor;
+	struct pp_gather gather;
 	struct { unsigned list; bool active; uint8_t *key; uint32_t key_size; uint64_t started_ns; } leaf_sweep;
 	pp_a32 *gone;                      /* [procs]: 1 = reap it (set by the socket thread) */
 	struct pp_extra_slots *extra;      /* [procs]: control regions */
@@ -124,6 +136,10 @@ static inline bool pp_reader_evicted(const struct pp_keeper *k, uint32_t proc)
 {
 	return pp_load_acq(&k->region.procs[proc].flags) & PP_PROC_EVICTED;
 }
+
+/* gather.c: house thread. Some leaves' cells are brought together; true = more to do at once. And one leaf's: how many were moved. */
+bool pp_gather_step(struct pp_keeper *);
+unsigned pp_gather_leaf(struct pp_thread *, struct pp_place *);
 
 /* remove.c: house thread. Prunes a cell, removes it when its key is gone for good; true = look again later. */
 bool pp_cell_tidy(struct pp_thread *, uint64_t cell_link, uint64_t durable);

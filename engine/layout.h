@@ -40,8 +40,11 @@ enum pp_leaf_state { PP_LEAF_OPEN = 0, PP_LEAF_SEALED = 1, PP_LEAF_GONE = 2 };
 #define pp_head_ref(h) ((h)&PP_REF_MASK & ~UINT64_C(7))
 #define pp_head_state(h) ((enum pp_leaf_state)((h)&7))
 
-/* key cell head: version reference, or DEAD: the key was removed for good, a new life needs a new cell. */
+/* key cell head: version reference; the same with MOVING: final, the cell is being replaced by a copy (engine/move.h); or DEAD: the key was
+ * removed for good, a new life needs a new cell. */
+#define PP_MOVING UINT64_C(1)
 #define PP_DEAD UINT64_C(2)
+#define PP_INLINE_MAX 1024                 /* bytes of a key cell up to which its first version is inline */
 
 /*
  * version state: | 2 status | 14 slot | 48 epoch |
@@ -145,6 +148,7 @@ struct pp_engine {
 	pp_a64 wal_segments, wal_bytes, wal_units, wal_records; /* the log since the daemon started, each 100 ms */
 	pp_a64 wal_epochs, wal_stalls, wal_free_bytes, wal_write_p50_ns, wal_write_p99_ns;
 	pp_a64 wal_generation;             /* newest that a daemon of this arena may have opened; daemon, before it does */
+	pp_a64 gathered, gathering;        /* cells that the keeper has moved into key order; 1 = it is at it; house thread */
 	pp_a64 wal_full;                   /* 1: no disk space for another segment; daemon */
 	pp_a64 wal_reserve;                /* log bytes that each slot may use beyond its credit for deletes; daemon */
 	char wal_backend[32];

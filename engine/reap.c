@@ -12,6 +12,7 @@
  */
 #include "engine/index_internal.h"
 #include "engine/keeper_internal.h"
+#include "engine/move.h"
 #include "engine/version.h"
 #include "shm/fault.h"
 #include "shm/slot.h"
@@ -60,6 +61,43 @@ static void settle_operation(struct pp_keeper *k, struct pp_slot *s)
 	}
 }
 
+/* Does the leaf name `ref` for the key of `cell`? */
+static bool stands_for(struct pp_thread *t, pp_ref cell, pp_ref ref)
+{
+	struct pp_cell *c = pp_at(t->region, cell);
+	struct pp_ikey k = {pp_cell_key(c), pp_cell_key_size(c)};
+	struct pp_place p;
+
+	pp_index_find(t, pp_list_of(t, pp_cell_hash(c)), 0, &k, false, &p);
+	return p.equal && pp_block_ref(p.block, p.at) == ref;
+}
+
+/* Was `payload` a copy that the dead one has put into a leaf (engine/gather.c)? What was PRIVATE then is still where it put it. */
+static bool gathered(struct pp_thread *t, const struct pp_note *n, pp_ref payload)
+{
+	const struct pp_leafblock *old = pp_at(t->region, pp_load_acq(&n->ref));
+	const struct pp_leafblock *with = pp_at(t->region, pp_link_ref(pp_load_rlx(&n->where)));
+
+	for (unsigned i = 0; i < old->count && i < with->count; i++)
+		if (pp_block_ref(with, i) == payload)
+			return stands_for(t, pp_block_ref(old, i), payload);
+	return false;
+}
+
+/* Cells that were replaced by their copies, and not retired. The dead one's interval keeps both blocks and all cells. */
+static void settle_gathered(struct pp_thread *t, pp_ref block)
+{
+	const struct pp_leafblock *b = pp_at(t->region, block);
+
+	for (unsigned i = 0; i < b->count; i++) {
+		pp_ref cell = pp_block_ref(b, i);
+		uint64_t word = pp_load_acq(&pp_block_at(t->region, cell)->word);
+
+		if (pp_block_state(word) == PP_BLOCK_LIVE && !stands_for(t, cell, cell))
+			pp_moved_retire(t, cell, pp_block_gen(word));
+	}
+}
+
 static void settle_notes(struct pp_keeper *k, struct pp_slot *s)
 {
 	struct pp_thread *t = &k->house;
@@ -72,10 +110,15 @@ static void settle_notes(struct pp_keeper *k, struct pp_slot *s)
 		if (!ref)
 			continue;
 		word = pp_load_acq(&pp_block_at(&k->region, ref)->word);
+		if (pp_note_kind(what) == PP_NOTE_GATHER) {
+			if (pp_block_gen(word) == pp_note_gen(what))
+				settle_gathered(t, ref);
+			continue;
+		}
 		if (pp_block_state(word) != PP_BLOCK_LIVE || pp_block_gen(word) != pp_note_gen(what))
 			continue;
 		if (!reachable(t, what, ref, pp_load_rlx(&s->note[i].where)))
-			pp_retire(t, ref, pp_note_gen(what));
+			pp_retire_moved(t, ref, pp_note_gen(what)); /* perhaps it was */
 	}
 }
 
@@ -92,6 +135,8 @@ static bool linked(void *ctx, pp_ref payload, uint64_t gen)
 		struct pp_note *n = &c->slot->note[i];
 		uint64_t what = pp_load_rlx(&n->what);
 
+		if (pp_note_kind(what) == PP_NOTE_GATHER && pp_load_acq(&n->ref) && gathered(&c->k->house, n, payload))
+			return true;
 		if (pp_load_acq(&n->ref) == payload && pp_note_gen(what) == (gen & PP_GEN_MASK))
 			return reachable(&c->k->house, what, payload, pp_load_rlx(&n->where));
 	}

@@ -119,7 +119,7 @@ bool pp_cell_tidy(struct pp_thread *t, uint64_t cell_link, uint64_t durable)
 		head = pp_protect(t, &c->head);
 		if (head == PP_DEAD) {
 			later = !unlink_cell(t, cell_ref, pp_cell_hash(c)); /* left behind by a keeper that died */
-		} else if (head && removable(t, head, durable, &below, &later)) {
+		} else if (head && !(head & PP_MOVING) && removable(t, head, durable, &below, &later)) {
 			later = !remove_cell(t, cell_ref, head, below);
 		}
 	}

@@ -45,11 +45,12 @@ int pp_snapshot_hold(struct pp_thread *t, uint64_t at_least, uint64_t *s)
 
 	if (rc)
 		return rc;
+	pp_store_rel(&t->slot->snapshot_era, pp_era(t)); /* before S: who sees S sees it (shm/reclaim.c) */
 	do {
 		*s = pp_load_acq(&g->settled_epoch);
 		PP_FAULT_POINT("snapshot.hold.chosen");
 		pp_store_rel(&t->slot->snapshot, *s);
-		pp_fence_seq(); /* [snapshot.hold:fence] pairs [snapshot.collect:fence]: S, or P is seen here */
+		pp_fence_seq(); /* [snapshot.hold:fence] pairs [snapshot.collect:fence], [reclaim.scan:snapshot]: S, or P is seen here */
 	} while (*s < pp_load_acq(&g->prune_floor) && !PP_MUTANT("snapshot.floor_not_reread"));
 	return 0;
 }

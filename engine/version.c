@@ -20,6 +20,7 @@
 #include "engine/version.h"
 
 #include "engine/index_internal.h"
+#include "engine/move.h"
 #include "engine/ring.h"
 #include "shm/fault.h"
 
@@ -43,6 +44,8 @@ pp_ref pp_version_visible(struct pp_thread *t, struct pp_cell *cell, uint64_t sn
 again:
 	/* [version.visible:head] pairs [write.install:head]: a complete version */
 	at = pp_protect(t, &cell->head);
+	if (__builtin_expect(at & PP_MOVING, 0))
+		at = pp_moving_head(t, &cell);
 	while (at && at != PP_DEAD) {
 		struct pp_version *v = pp_version_at(t, at);
 		uint64_t s;
@@ -72,7 +75,7 @@ again:
 
 bool pp_version_reachable(struct pp_thread *t, struct pp_cell *cell, pp_ref version)
 {
-	uint64_t at = pp_protect(t, &cell->head);
+	uint64_t at = pp_protect(t, &cell->head) & ~PP_MOVING;
 
 	while (at && at != PP_DEAD) {
 		if (at == version)
@@ -174,6 +177,8 @@ bool pp_version_prune(struct pp_thread *t, struct pp_cell *cell, unsigned steps)
 	const struct pp_safe *safe = &t->safe;
 	bool left = false; /* a superseded version */
 
+	if (at & PP_MOVING)
+		return false; /* a cell with something to prune is not moved */
 	while (at && at != PP_DEAD && steps--) {
 		struct pp_version *w = pp_version_at(t, at);
 		uint64_t older = pp_load_acq(&w->older), s = pp_load_acq(&w->state), tag = pp_state_epoch(s);

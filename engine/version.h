@@ -85,7 +85,7 @@ static inline pp_ref pp_version_newest(struct pp_thread *t, struct pp_cell *cell
 	/* [version.visible:head] pairs [write.install:head]: a complete version */
 	uint64_t head = pp_protect(t, &cell->head);
 
-	if (__builtin_expect(head < 8, 0)) /* none, or DEAD */
+	if (__builtin_expect(!head || head & 7, 0)) /* none, DEAD, or MOVING */
 		return 0;
 	/* [version.visible:state] pairs [ring.commit:state]: the value and its tag */
 	*state = pp_load_acq(&pp_version_at(t, head)->state);

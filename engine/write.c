@@ -19,6 +19,7 @@
 #include "engine/floor.h"
 #include "engine/hint.h"
 #include "engine/index_internal.h"
+#include "engine/move.h"
 #include "engine/read.h"
 #include "engine/record.h"
 #include "engine/ring.h"
@@ -35,7 +36,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define INLINE_MAX 1024                /* a first version is inline up to this cell size */
 #define LOOKS 48                       /* at a PENDING head before it is helped */
 #define DEFAULT_TIMEOUT_NS UINT64_C(1000000000)
 #define MEMORY_NAP_NS UINT64_C(1000000)
@@ -189,6 +189,11 @@ static int decided_head(struct pp_thread *t, struct pp_cell *cell, uint64_t *hea
 		*head = pp_protect(t, &cell->head);
 		if (*head == PP_DEAD)
 			return -EAGAIN;
+		if (*head & PP_MOVING) {
+			int rc = pp_cell_move(t, pp_ref_of(t->region, cell));
+
+			return rc ? rc : -EAGAIN;
+		}
 		state = pp_load_acq(&pp_version_at(t, *head)->state);
 		if (pp_state_status(state) != PP_PENDING || PP_MUTANT("write.over_pending"))
 			return 0;
@@ -303,7 +308,7 @@ static int cell_new(struct attempt *a, pp_ref *cell, pp_ref *version)
 	struct pp_thread *t = a->t;
 	uint64_t key_bytes = (sizeof(struct pp_cell) + a->w->key.size + 7) & ~UINT64_C(7);
 	uint64_t bytes = key_bytes + pp_version_bytes(a->w->size, a->w->expires_ms);
-	bool inlined = bytes <= INLINE_MAX;
+	bool inlined = bytes <= PP_INLINE_MAX;
 	struct pp_cell *c;
 	int rc = pp_alloc(t, inlined ? bytes : key_bytes, PP_KIND_CELL, cell);
 

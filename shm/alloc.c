@@ -204,12 +204,25 @@ static uint64_t find_near(struct pp_thread *t, unsigned klass, bool *reserved)
 	return page;
 }
 
+/* A page that nobody has used, so that its blocks are handed out one after the other. */
+static uint64_t find_fresh(struct pp_thread *t, unsigned klass, bool *reserved)
+{
+	uint64_t page = pp_page_take_free(t, klass, false, reserved);
+
+	if (!page && !pp_region_grow(t->region, t->node))
+		page = pp_page_take_free(t, klass, false, reserved);
+	return page;
+}
+
 /* Another page for the class: listed, free, grown, and when all is full whatever a look at everything finds. */
 static uint64_t find_page(struct pp_thread *t, unsigned klass, bool *reserved)
 {
 	struct pp_hand *h = pp_hand_of(t, klass);
-	uint64_t page = t->region->fixed.nodes > 1 ? find_near(t, klass, reserved) : 0;
+	uint64_t page;
 
+	if (t->fresh)
+		return find_fresh(t, klass, reserved);
+	page = t->region->fixed.nodes > 1 ? find_near(t, klass, reserved) : 0;
 	if (page)
 		return page;
 	*reserved = false;
@@ -363,7 +376,7 @@ void pp_limbo_add(struct pp_region *r, pp_ref ref)
 		pp_row_set(r, klass, page);
 }
 
-bool pp_retire(struct pp_thread *t, pp_ref ref, uint64_t gen)
+static bool retire(struct pp_thread *t, pp_ref ref, uint64_t gen, uint64_t moved)
 {
 	struct pp_block *b = pp_block_at(t->region, ref);
 	uint64_t word = pp_load_acq(&b->word);
@@ -377,11 +390,21 @@ bool pp_retire(struct pp_thread *t, pp_ref ref, uint64_t gen)
 	} while (!pp_cas_seq(&b->word, &word, pp_block_with(word, PP_BLOCK_RETIRED)));
 	PP_FAULT_POINT("alloc.retire.header");
 	/* the era after RETIRED, both seq: whoever found the block linked, or LIVE by a hint, entered no later than it */
-	pp_store_rlx(&b->retired, pp_load_seq(&t->region->globals->era)); /* owner: only the winner; released by the limbo bit */
+	pp_store_rlx(&b->retired, pp_load_seq(&t->region->globals->era) | moved); /* owner: only the winner; released by the limbo bit */
 	PP_FAULT_POINT("alloc.retire.era");
 	pp_limbo_add(t->region, ref);
 	pp_stat_add(&t->slot->count.retires, 1);
 	return true;
+}
+
+bool pp_retire(struct pp_thread *t, pp_ref ref, uint64_t gen)
+{
+	return retire(t, ref, gen, 0);
+}
+
+bool pp_retire_moved(struct pp_thread *t, pp_ref ref, uint64_t gen)
+{
+	return retire(t, ref, gen, PP_MOVED_BIT);
 }
 
 /* ---- ahead, and release --------------------------------------------------------------------------------------------- */

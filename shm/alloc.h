@@ -49,6 +49,9 @@ void pp_alloc_live(struct pp_thread *t, pp_ref ref, uint64_t gen);
  * sequentially consistent (on x86-64 each is). */
 bool pp_retire(struct pp_thread *t, pp_ref ref, uint64_t gen);
 
+/* The same for a block whose contents live on elsewhere: also a snapshot that handed out its bytes keeps it, until it is dropped. */
+bool pp_retire_moved(struct pp_thread *t, pp_ref ref, uint64_t gen);
+
 static inline uint64_t pp_gen_of(const struct pp_region *r, pp_ref payload)
 {
 	/* recheck: callers compare it inside a CAS or use it as a hint */

@@ -251,7 +251,7 @@ bool pp_large_sweep(struct pp_thread *t, const struct pp_safe *safe, uint64_t pa
 	if (!(retired & PP_PRIVATE_BIT) && pp_safe_block(safe, pp_block_birth(word), retired))
 		return free_run(t, page, page_word);
 	if (retired & PP_PRIVATE_BIT) /* nobody gave it an era; of several sweepers any one's is right */
-		pp_cas_acqrel(&b->retired, &retired, pp_load_seq(&t->region->globals->era));
+		pp_cas_acqrel(&b->retired, &retired, pp_load_seq(&t->region->globals->era) | PP_MOVED_BIT);
 	pp_row_set(t->region, PP_ROW_LARGE, page);
 	return false;
 }

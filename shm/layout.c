@@ -34,14 +34,14 @@ static const uint64_t shape[] = {
 	AT(pp_globals, adopt_lost_high), AT(pp_globals, durable_record), AT(pp_globals, durable_record_version),
 	AT(pp_globals, full_reserve), AT(pp_globals, free_pages), AT(pp_globals, huge_segments), AT(pp_globals, barred),
 
-	SIZE(pp_sets), AT(pp_sets, reclaim_era), AT(pp_sets, intervals), AT(pp_sets, snapshots),
+	SIZE(pp_sets), AT(pp_sets, reclaim_era), AT(pp_sets, intervals), AT(pp_sets, snapshots), AT(pp_sets, snapshot_era),
 	AT(pp_sets, prune_floor), AT(pp_sets, interval), AT(pp_sets, held),
 
 	SIZE(pp_proc), AT(pp_proc, state), AT(pp_proc, start), AT(pp_proc, attach_era), AT(pp_proc, accepted_snapshot),
 	AT(pp_proc, pid), AT(pp_proc, uid), AT(pp_proc, flags), AT(pp_proc, left), AT(pp_proc, name), AT(pp_proc, control_dev),
 	AT(pp_proc, control_ino), AT(pp_proc, slots_used), AT(pp_proc, evictions),
 
-	SIZE(pp_slot), AT(pp_slot, owner), AT(pp_slot, tid), AT(pp_slot, node), AT(pp_slot, claimed_ns), AT(pp_slot, evicted), AT(pp_slot, hold),
+	SIZE(pp_slot), AT(pp_slot, owner), AT(pp_slot, tid), AT(pp_slot, node), AT(pp_slot, claimed_ns), AT(pp_slot, snapshot_era), AT(pp_slot, evicted), AT(pp_slot, hold),
 	AT(pp_slot, low), AT(pp_slot, high), AT(pp_slot, snapshot), AT(pp_slot, busy), AT(pp_slot, busy_since_ns),
 	AT(pp_slot, tail), AT(pp_slot, credit_used), AT(pp_slot, credit_want), AT(pp_slot, head),
 	AT(pp_slot, credit_granted), AT(pp_slot, wait_epoch), AT(pp_slot, futex), AT(pp_slot, note_count),

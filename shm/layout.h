@@ -66,6 +66,7 @@ struct pp_block {
 };
 
 #define PP_PRIVATE_BIT (UINT64_C(1) << 63)
+#define PP_MOVED_BIT (UINT64_C(1) << 62) /* beside a retire era: a snapshot may have handed out its bytes, see pp_retire_moved */
 #define PP_PRIVATE_OF(slot) (PP_PRIVATE_BIT | (uint64_t)(slot))
 
 enum pp_block_state { PP_BLOCK_FREE = 0, PP_BLOCK_PRIVATE = 1, PP_BLOCK_LIVE = 2, PP_BLOCK_RETIRED = 3 };
@@ -157,6 +158,7 @@ struct pp_sets {
 	pp_a64 reclaim_era;                    /* blocks retired in an era below it may be free-able ... */
 	pp_a32 intervals;                      /* ... unless one of these protects them */
 	pp_a32 snapshots;
+	pp_a64 snapshot_era;                   /* the oldest of the held snapshots began in it; UINT64_MAX = none is held */
 	pp_a64 prune_floor;                    /* P that goes with the held set */
 	struct { pp_a64 low, high; } interval[PP_MAX_SLOTS];
 	pp_a64 held[PP_MAX_SLOTS];             /* S values, ascending */
@@ -221,6 +223,7 @@ struct pp_slot {
 	pp_a32 tid;
 	pp_a32 node;
 	pp_a64 claimed_ns;
+	pp_a64 snapshot_era;                   /* era when `snapshot` was taken, or earlier; stored before it */
 	pp_a64 evicted;                        /* number of the hold that the daemon does not honour any more (read-write slots); daemon */
 	/* reclamation: the owner writes, the daemon reads (asymmetric barrier, shm/reclaim.h) */
 	PP_LINE pp_a64 low;                    /* PP_IDLE = not reading */

@@ -12,6 +12,12 @@
  *  - Loaded after: then it found era >= s, the block was still linked in era >= s, so r >= s. Contradiction.
  *  A slot is read low first (acquire), then high: a high of a later section only widens what is announced.
  *
+ * Blocks whose contents were moved (PP_MOVED_BIT). What a snapshot hands out is used outside of read sections, and promised as long
+ * as it is held. A version that it sees stays for the held set's sake; but bytes that were copied elsewhere are retired all the same.
+ * They are freed only if no snapshot is held that began in an era <= r. Whoever holds one that handed them out began before, when the
+ * block was linked, so in an era <= r; and the scan sees it: either in its slot, whose words are stored era first, then S, then
+ * the fence; or the holder's later sections find the era bumped, and then r >= s as above. `low` is read before S: who is seen idle had S stored.
+ *
  * Announcement: two copies, the one not in force is filled, then set_version is raised. A reader takes a copy only if set_version stood
  * still meanwhile. The writer fences (release) before it fills: a reader that saw one of its new words sees the older version
  * bump too and starts again.
@@ -91,6 +97,12 @@ static void add(struct pp_scan *scan, uint64_t low, uint64_t high)
 	last->high = high > last->high ? high : last->high;
 }
 
+static void snapshot_since(struct pp_scan *scan, uint64_t era)
+{
+	if (era < scan->snapshot_era)
+		scan->snapshot_era = era;
+}
+
 static uint64_t clamp(uint64_t v, uint64_t low, uint64_t high)
 {
 	return v < low ? low : v > high ? high : v;
@@ -105,14 +117,21 @@ static void scan_slot(struct pp_slot *s, const struct pp_extra_slots *x, struct 
 		return;
 	/* [reclaim.scan:interval] pairs [reclaim.enter:interval]: the fence or membarrier lies between its stores and its loads */
 	low = pp_load_acq(&s->low);
-	if (low == PP_IDLE || (!x && pp_hold_evicted(s)))
+	if (!x && pp_hold_evicted(s))
 		return;
-	high = pp_load_acq(&s->high);
-	if (x) {
-		low = clamp(low, x->clamp_low, x->clamp_high);
-		high = clamp(high, x->clamp_low, x->clamp_high);
+	if (low != PP_IDLE) {
+		high = pp_load_acq(&s->high);
+		if (x) {
+			low = clamp(low, x->clamp_low, x->clamp_high);
+			high = clamp(high, x->clamp_low, x->clamp_high);
+		}
+		add(scan, low, high);
 	}
-	add(scan, low, high);
+	/* [reclaim.scan:snapshot] pairs [snapshot.hold:fence]: the era that goes with it, or an older one */
+	if (!pp_load_acq(&s->snapshot))
+		return;
+	low = pp_load_acq(&s->snapshot_era);
+	snapshot_since(scan, x ? clamp(low, x->clamp_low, x->clamp_high) : low);
 }
 
 int pp_reclaim_scan(struct pp_region *r, const struct pp_extra_slots *extra, unsigned nextra, struct pp_scan *scan)
@@ -120,6 +139,7 @@ int pp_reclaim_scan(struct pp_region *r, const struct pp_extra_slots *extra, uns
 	uint64_t high;
 
 	scan->count = 0;
+	scan->snapshot_era = UINT64_MAX;
 	scan->era = pp_add_seq(&r->globals->era, 1) + 1;
 	PP_FAULT_POINT("reclaim.scan.bumped");
 	pp_barrier_global();
@@ -130,8 +150,10 @@ int pp_reclaim_scan(struct pp_region *r, const struct pp_extra_slots *extra, uns
 	for (uint64_t i = 0; i < high; i++)
 		scan_slot(&r->slots[i], NULL, scan);
 	for (unsigned i = 0; i < nextra; i++) {
-		if (extra[i].pin_all)
+		if (extra[i].pin_all) {
 			add(scan, extra[i].clamp_low, scan->era);
+			snapshot_since(scan, extra[i].clamp_low);
+		}
 		for (unsigned k = 0; !extra[i].pin_all && k < extra[i].count; k++)
 			scan_slot(&extra[i].slots[k], &extra[i], scan);
 	}
@@ -150,6 +172,7 @@ void pp_reclaim_announce(struct pp_region *r, const struct pp_scan *scan, uint64
 	pp_fence_rel();
 	/* all relaxed: ordered by that fence and by the release of set_version */
 	pp_store_rlx(&set->reclaim_era, scan->era);
+	pp_store_rlx(&set->snapshot_era, scan->snapshot_era);
 	pp_store_rlx(&set->intervals, scan->count);
 	for (unsigned i = 0; i < scan->count; i++) {
 		pp_store_rlx(&set->interval[i].low, scan->interval[i].low);
@@ -184,6 +207,7 @@ static int copy_set(struct pp_sets *set, struct pp_safe *next)
 {
 	/* all relaxed: the caller looks at set_version again after an acquire fence */
 	next->era = pp_load_rlx(&set->reclaim_era);
+	next->snapshot_era = pp_load_rlx(&set->snapshot_era);
 	next->intervals = pp_load_rlx(&set->intervals);
 	next->held_count = pp_load_rlx(&set->snapshots);
 	next->prune_floor = pp_load_rlx(&set->prune_floor);
@@ -221,7 +245,7 @@ int pp_safe_refresh(struct pp_region *r, struct pp_safe *safe)
 			safe->version = version;
 			return 1;
 		}
-		safe->era = safe->prune_floor = safe->version = 0;
+		safe->era = safe->snapshot_era = safe->prune_floor = safe->version = 0;
 		safe->intervals = safe->held_count = 0;
 		if (rc == -ENOMEM)
 			return rc;
@@ -240,6 +264,11 @@ bool pp_safe_block(const struct pp_safe *safe, uint64_t birth, uint64_t retired)
 	const struct pp_interval *i = safe->interval;
 	unsigned n = safe->intervals;
 
+	if (__builtin_expect(retired & PP_MOVED_BIT, 0)) {
+		retired &= ~PP_MOVED_BIT;
+		if (retired >= safe->snapshot_era)
+			return false;
+	}
 	if (retired >= safe->era)
 		return false;
 	for (; n > 8; n -= n / 2) /* the first with high >= birth stays within [i, i + n) */

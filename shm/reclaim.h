@@ -85,6 +85,7 @@ static inline uint64_t pp_era(const struct pp_thread *t)
  */
 struct pp_scan {
 	uint64_t era;
+	uint64_t snapshot_era;          /* the oldest held snapshot began in it; UINT64_MAX = none */
 	unsigned count;
 	struct pp_interval interval[PP_MAX_SLOTS];
 };
@@ -100,7 +101,7 @@ void pp_reclaim_announce(struct pp_region *, const struct pp_scan *, uint64_t pr
 /* struct pp_safe (shm/thread.h) is a private, consistent copy of the announced sets. */
 int pp_safe_refresh(struct pp_region *, struct pp_safe *);      /* 1 = changed, 0 = same, -ENOMEM */
 void pp_safe_clear(struct pp_safe *);
-/* True if a block with this header may be freed under the announced intervals. */
+/* True if a block with this header may be freed under the announced intervals, and when it was moved, held snapshots. */
 bool pp_safe_block(const struct pp_safe *, uint64_t birth, uint64_t retired);
 /* True if no held S and no future snapshot needs a version with tag tv that was superseded at tw (design 7). */
 bool pp_safe_version(const struct pp_safe *, uint64_t tv, uint64_t tw);

@@ -30,7 +30,7 @@ static bool free_block(struct pp_region *r, const struct pp_safe *safe, struct p
 		return false;
 	retired = pp_load_rlx(&b->retired); /* visible with RETIRED */
 	if (retired & PP_PRIVATE_BIT) { /* cancelled, or its allocator died: nobody gave it an era */
-		pp_store_rlx(&b->retired, pp_load_seq(&r->globals->era)); /* owner */
+		pp_store_rlx(&b->retired, pp_load_seq(&r->globals->era) | PP_MOVED_BIT); /* owner; perhaps it was moved */
 		*keep = true;
 		return false;
 	}

@@ -27,7 +27,7 @@ struct pp_spin {                         /* what shm/wait.c has learned about sp
 
 /* A private, consistent copy of the announced sets (shm/reclaim.h), refreshed when set_version moved. */
 struct pp_safe {
-	uint64_t version, era, prune_floor;
+	uint64_t version, era, snapshot_era, prune_floor;
 	unsigned intervals, held_count;
 	struct pp_interval *interval;    /* malloc'ed, grows; ascending and disjoint */
 	uint64_t *held;                  /* malloc'ed, grows; ascending */
@@ -53,6 +53,7 @@ struct pp_thread {
 	uint64_t retire_ticks;
 	struct pp_hand hand[PP_PLACES][PP_CLASSES];
 	struct pp_spin spin;
+	bool fresh;                      /* takes pages that nobody has used only, so that its blocks lie in the order of their making */
 	bool reserve;                    /* may use the reserve: deletes and the keeper */
 	bool keeper;                     /* all of it: the last quarter is what the keeper needs to make room */
 	uint64_t promised;               /* log bytes that the operation under way has reserved for its own record */

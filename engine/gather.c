@@ -1,0 +1,234 @@
+/*
+ * gather.c - the keeper brings the cells of a leaf together, in key order, so that a scan reads memory from one end to the other.
+ *
+ * Cells lie where their makers found room: after a load in random order each entry of a scan is another page, and after overwrites its
+ * value another one. A pass walks the leaves. Where too few of a leaf's entries follow one another in memory with their values, all
+ * of its cells that can be moved are (engine/move.c): each is made MOVING and copied into pages that nobody has used before, then one
+ * CAS puts a block that names the copies in the place of the leaf's. Leaves that are in order are left alone, so a pass over a store at
+ * rest moves nothing.
+ *
+ * When: a second after the last pass, if something was written since it began; a few leaves a step while clients write. Not while a
+ * snapshot is held (what is moved could not be freed), and not when memory for the second copy is short: old pages become free one by
+ * one, most of them at the end of a pass.
+ *
+ * Dies inside: cells that are MOVING in a leaf (writers of the key, or the next pass, complete them); before the CAS PRIVATE copies, after it
+ * cells that nobody retired: the note PP_NOTE_GATHER names both blocks, and reap.c judges every cell by what stands in the leaf.
+ */
+#include "engine/hint.h"
+#include "engine/index_internal.h"
+#include "engine/keeper_internal.h"
+#include "engine/move.h"
+#include "engine/shards.h"
+#include "engine/version.h"
+#include "shm/clock.h"
+#include "shm/fault.h"
+
+#include <string.h>
+
+#define PASS_NS UINT64_C(1000000000)
+#define QUIET_NS UINT64_C(20000000)
+#define LEAVES_STEP 32
+#define LEAVES_BUSY 2
+#define LEAST 8                        /* entries: smaller leaves are not worth a copy */
+#define NEIGHBOURS 8                   /* cells of other sizes may lie between two that follow one another */
+#define STRIDE PP_INLINE_MAX
+#define ORDER_BUSY 2                   /* of eight entries: a leaf that grows will be copied again */
+#define ORDER_QUIET 7
+
+/* ---- one leaf ---------------------------------------------------------------------------------------------------- */
+
+static bool follows(const struct pp_leafblock *b, unsigned i)
+{
+	pp_ref at = pp_block_ref(b, i);
+
+	for (unsigned k = 1; k <= NEIGHBOURS && k <= i; k++)
+		if (at - pp_block_ref(b, i - k) <= STRIDE) /* wraps for one that lies behind */
+			return true;
+	return false;
+}
+
+static bool inside(struct pp_thread *t, pp_ref cell)
+{
+	uint64_t head = pp_load_acq(&((struct pp_cell *)pp_at(t->region, cell))->head);
+
+	return head == pp_cell_inline_version(t, cell);
+}
+
+static bool scattered(struct pp_thread *t, const struct pp_leafblock *b, unsigned of_eight)
+{
+	unsigned in_order = 0;
+
+	if (b->count < LEAST)
+		return false;
+	for (unsigned i = 0; i < b->count; i++)
+		pp_near(pp_at(t->region, pp_block_ref(b, i)));
+	for (unsigned i = 0; i < b->count; i++)
+		in_order += (!i || follows(b, i)) && inside(t, pp_block_ref(b, i));
+	return in_order < b->count * of_eight / 8;
+}
+
+struct gathering {
+	struct pp_entries e;               /* with the copies */
+	unsigned count;
+	struct { pp_ref cell, copy; } moved[PP_LEAF_MAX];
+};
+
+/* Freezes and copies what can be moved. */
+static void copy_cells(struct pp_thread *t, struct gathering *g)
+{
+	for (unsigned i = 0; i < g->e.count && g->count < PP_LEAF_MAX; i++) {
+		pp_ref cell = g->e.ref[i], copy;
+		struct pp_cell *c = pp_at(t->region, cell);
+		uint64_t head;
+		bool movable = pp_cell_movable(t, c, &head);
+
+		if (!movable && !(head & PP_MOVING))
+			continue;
+		if (pp_cell_copy(t, c, head, &copy))
+			return;
+		if (movable && !pp_cas_acqrel(&c->head, &head, head | PP_MOVING)) {
+			pp_alloc_cancel(t, copy);
+			continue;
+		}
+		PP_FAULT_POINT("gather.frozen");
+		g->e.ref[i] = copy;
+		g->moved[g->count].cell = cell;
+		g->moved[g->count++].copy = copy;
+	}
+}
+
+static void finish(struct pp_thread *t, const struct gathering *g)
+{
+	for (unsigned i = 0; i < g->count; i++) {
+		pp_ref copy = g->moved[i].copy, cell = g->moved[i].cell;
+
+		pp_alloc_live(t, copy, pp_gen_of(t->region, copy));
+		pp_hint_enter(t, pp_cell_hash(pp_at(t->region, copy)), copy);
+		pp_moved_retire(t, cell, pp_gen_of(t->region, cell));
+	}
+	pp_notes_clear(t);
+}
+
+/* The leaf changed meanwhile, or there is no memory for its block: the cells are MOVING, each for itself finds its place. */
+static void one_by_one(struct pp_thread *t, const struct gathering *g)
+{
+	pp_notes_clear(t);
+	for (unsigned i = 0; i < g->count; i++)
+		pp_alloc_cancel(t, g->moved[i].copy);
+	for (unsigned i = 0; i < g->count; i++)
+		pp_cell_move(t, g->moved[i].cell);
+}
+
+/* Before the blocks' own notes: who reaps finds it whole, or nothing was linked. The copies' cells may still be PRIVATE: help them. */
+static void note(struct pp_thread *t, const struct gathering *g, struct pp_place *p, pp_ref block)
+{
+	for (unsigned i = 0; i < g->count; i++)
+		pp_alloc_live(t, g->moved[i].cell, pp_gen_of(t->region, g->moved[i].cell));
+	pp_note_block(t, PP_NOTE_GATHER, pp_head_ref(p->head), PP_LINK(block, pp_gen_of(t->region, block)));
+}
+
+/* Returns the number of cells that were moved. */
+unsigned pp_gather_leaf(struct pp_thread *t, struct pp_place *p)
+{
+	struct pp_leafblock *b = p->block;
+	struct gathering g;
+	pp_ref block;
+
+	g.count = 0;
+	pp_entries_load(&g.e, b);
+	copy_cells(t, &g);
+	if (!g.count)
+		return 0;
+	if (pp_block_build(t, &g.e, 0, g.e.count, pp_block_low_span(b), pp_block_high_span(b), b->right, false, &block)) {
+		one_by_one(t, &g);
+		return 0;
+	}
+	note(t, &g, p, block);
+	if (pp_leaf_swap(t, p, block)) {
+		PP_FAULT_POINT("gather.swapped");
+		finish(t, &g);
+		return g.count;
+	}
+	pp_alloc_cancel(t, block);
+	one_by_one(t, &g);
+	return g.count;
+}
+
+/* ---- a pass ------------------------------------------------------------------------------------------------------ */
+
+/* Room for what is copied before the first old pages come back. */
+static bool has_room(struct pp_keeper *k)
+{
+	struct pp_region *r = &k->region;
+	uint64_t all = (uint64_t)r->fixed.max_segments * PP_PAGES_PER_SEGMENT;
+	uint64_t ahead = all - pp_load_acq(&r->globals->committed_segments) * PP_PAGES_PER_SEGMENT;
+
+	return ahead + pp_load_rlx(&r->globals->free_pages) > all / 8; /* stat */
+}
+
+static bool begin(struct pp_keeper *k)
+{
+	struct pp_gather *g = &k->gather;
+	if (pp_now_ns() < g->next_ns || g->looked_at == g->logged + 1 || k->house.safe.held_count || !has_room(k))
+		return false;
+	g->looked_at = g->logged + 1;
+	g->active = true;
+	g->list = 0;
+	pp_keybuf_copy(&g->at, (const uint8_t *)"", 0);
+	return true;
+}
+
+static void look_at_leaf(struct pp_keeper *k, bool busy)
+{
+	struct pp_thread *t = &k->house;
+	struct pp_gather *g = &k->gather;
+	struct pp_place p;
+
+	pp_read_enter(t);
+	pp_index_find(t, g->list, 0, &g->at.key, true, &p);
+	pp_keybuf_copy(&g->at, pp_block_high(p.block), p.block->high_size);
+	if (!p.block->high_size)
+		g->list++;
+	if (pp_head_state(p.head) == PP_LEAF_OPEN && scattered(t, p.block, busy ? ORDER_BUSY : ORDER_QUIET)) {
+		struct pp_ikey low = {pp_block_low(p.block), p.block->low_size};
+		unsigned node = pp_shard_prefer(t, p.block->low_size ? g->list : 0, &low);
+
+		t->fresh = true;
+		pp_add_rlx(&pp_engine(t)->gathered, pp_gather_leaf(t, &p)); /* stat */
+		t->fresh = false;
+		pp_thread_prefer(t, node);
+	}
+	pp_read_leave(t);
+}
+
+/* Were records logged a moment ago? Own rounds close epochs too, so those say nothing. */
+static bool writing(struct pp_keeper *k)
+{
+	struct pp_gather *g = &k->gather;
+	uint64_t logged = pp_load_rlx(&k->logged_bytes); /* stat */
+
+	if (logged != g->logged) {
+		g->logged = logged;
+		g->logged_ns = pp_now_ns();
+	}
+	return g->logged_ns && pp_now_ns() - g->logged_ns < QUIET_NS;
+}
+
+bool pp_gather_step(struct pp_keeper *k)
+{
+	struct pp_gather *g = &k->gather;
+	bool busy = writing(k);
+	unsigned lists = pp_engine(&k->house)->lists;
+
+	if (!g->active && !begin(k))
+		return false;
+	if (k->house.safe.held_count || !has_room(k))
+		return false; /* it goes on from here later */
+	for (unsigned n = 0; n < (busy ? LEAVES_BUSY : LEAVES_STEP) && g->list < lists; n++)
+		look_at_leaf(k, busy);
+	g->active = g->list < lists;
+	pp_store_rlx(&pp_engine(&k->house)->gathering, g->active); /* stat */
+	if (!g->active)
+		g->next_ns = pp_now_ns() + PASS_NS;
+	return g->active && !busy;
+}
