@@ -7,9 +7,9 @@
  * CAS puts a block that names the copies in the place of the leaf's. Leaves that are in order are left alone, so a pass over a store at
  * rest moves nothing.
  *
- * When: a second after the last pass, if something was written since it began; a few leaves a step while clients write. Not while a
- * snapshot is held (what is moved could not be freed), and not when memory for the second copy is short: old pages become free one by
- * one, most of them at the end of a pass.
+ * When: a second after the last pass, if something was written since it began; a few leaves a step while clients write. Not while the
+ * store is being filled, nor while a snapshot is held (what is moved could not be freed), nor when memory for the second copy is short: old
+ * pages become free one by one, most of them at the end of a pass.
  *
  * Dies inside: cells that are MOVING in a leaf (writers of the key, or the next pass, complete them); before the CAS PRIVATE copies, after it
  * cells that nobody retired: the note PP_NOTE_GATHER names both blocks, and reap.c judges every cell by what stands in the leaf.
@@ -163,7 +163,17 @@ static bool has_room(struct pp_keeper *k)
 	uint64_t all = (uint64_t)r->fixed.max_segments * PP_PAGES_PER_SEGMENT;
 	uint64_t ahead = all - pp_load_acq(&r->globals->committed_segments) * PP_PAGES_PER_SEGMENT;
 
-	return ahead + pp_load_rlx(&r->globals->free_pages) > all / 8; /* stat */
+	return ahead + pp_load_rlx(&r->globals->holes) + pp_load_rlx(&r->globals->free_pages) > all / 8; /* stat */
+}
+
+/* Leaves of a store that is being filled will be split and copied again. */
+static bool growing(struct pp_keeper *k)
+{
+	struct pp_gather *g = &k->gather;
+	uint64_t keys = pp_key_count(k), before = g->keys;
+
+	g->keys = keys;
+	return keys > before + before / 64;
 }
 
 static bool begin(struct pp_keeper *k)
@@ -171,6 +181,10 @@ static bool begin(struct pp_keeper *k)
 	struct pp_gather *g = &k->gather;
 	if (pp_now_ns() < g->next_ns || g->looked_at == g->logged + 1 || k->house.safe.held_count || !has_room(k))
 		return false;
+	if (growing(k)) {
+		g->next_ns = pp_now_ns() + PASS_NS;
+		return false;
+	}
 	g->looked_at = g->logged + 1;
 	g->active = true;
 	g->list = 0;

@@ -33,6 +33,7 @@
 #define PAGES_AHEAD 64
 #define LEAVES_REFILL 256
 #define WANTED_MAX (2 * PP_VALUE_MAX)
+#define RELEASE_NS UINT64_C(1000000000)
 #define HINTS_NS UINT64_C(20000000)
 #define RESERVE_NS UINT64_C(1000000000) /* until the next attempt to make the log's reserve */
 
@@ -208,7 +209,7 @@ static bool leaf_step(struct pp_keeper *k)
 
 /* ---- the loop --------------------------------------------------------------------------------------------------- */
 
-static uint64_t key_count(struct pp_keeper *k)
+uint64_t pp_key_count(struct pp_keeper *k)
 {
 	struct pp_engine *e = k->region.engine;
 	uint64_t keys = 0;
@@ -240,7 +241,7 @@ static bool hints_step(struct pp_keeper *k)
 		return false;
 	k->checked_hints_ns = now;
 	k->hint_walk = malloc(sizeof(*k->hint_walk));
-	if (k->hint_walk && pp_hint_grow_begin(&k->house, key_count(k), k->hint_walk) == 1)
+	if (k->hint_walk && pp_hint_grow_begin(&k->house, pp_key_count(k), k->hint_walk) == 1)
 		return true;
 	free(k->hint_walk);
 	k->hint_walk = NULL;
@@ -278,6 +279,24 @@ int pp_keeper_prepare(struct pp_keeper *k)
 	return rc;
 }
 
+/* What a store at rest does not use goes back to the system; a little stays, so that the next writes find some. */
+static bool release_step(struct pp_keeper *k)
+{
+	struct pp_globals *g = k->region.globals;
+	uint64_t keep = pp_load_acq(&g->committed_segments) * PP_PAGES_PER_SEGMENT / 64 + 2 * PP_PAGES_PER_SEGMENT;
+	bool given;
+
+	if (k->gather.active || pp_now_ns() - k->gather.logged_ns < RELEASE_NS)
+		return false;
+	if (!k->release.segment && pp_load_rlx(&g->free_pages) < keep + PP_PAGES_PER_SEGMENT) /* stat */
+		return false;
+	pp_safe_refresh(&k->region, &k->house.safe);
+	given = pp_release_step(&k->house, &k->release, keep);
+	if (k->release.segment)
+		k->round.idle = 0; /* it waits for a round */
+	return given;
+}
+
 int pp_keeper_house(struct pp_keeper *k)
 {
 	bool more;
@@ -294,6 +313,7 @@ int pp_keeper_house(struct pp_keeper *k)
 	more |= pp_alloc_sweep(&k->house, &k->house.safe, &k->sweep_cursor, SWEEP_PAGES) > 0;
 	hints_step(k);
 	more |= pp_gather_step(k);
+	more |= release_step(k);
 	pp_stat_readers(k);
 	pp_pins_step(k);
 	pp_shards_step(k);

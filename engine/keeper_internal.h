@@ -52,6 +52,7 @@ struct pp_gather {
 	uint64_t next_ns;                  /* not before that another pass */
 	uint64_t logged, logged_ns;        /* bytes that were logged, and when the last of them was seen */
 	uint64_t looked_at;                /* `logged` + 1 when the last pass began */
+	uint64_t keys;                     /* when a pass was wanted last */
 	struct pp_keybuf at;
 };
 
@@ -92,6 +93,8 @@ struct pp_keeper {
 	struct pp_round round;
 	uint64_t sweep_cursor;
 	struct pp_gather gather;
+	struct pp_release release;
+	uint64_t release_ns;
 	struct { unsigned list; bool active; uint8_t *key; uint32_t key_size; uint64_t started_ns; } leaf_sweep;
 	pp_a32 *gone;                      /* [procs]: 1 = reap it (set by the socket thread) */
 	struct pp_extra_slots *extra;      /* [procs]: control regions */
@@ -136,6 +139,8 @@ static inline bool pp_reader_evicted(const struct pp_keeper *k, uint32_t proc)
 {
 	return pp_load_acq(&k->region.procs[proc].flags) & PP_PROC_EVICTED;
 }
+/* house.c: keys of all shards, softly. */
+uint64_t pp_key_count(struct pp_keeper *);
 
 /* gather.c: house thread. Some leaves' cells are brought together; true = more to do at once. And one leaf's: how many were moved. */
 bool pp_gather_step(struct pp_keeper *);

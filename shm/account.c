@@ -80,6 +80,10 @@ static int count_page(struct walk *a, uint64_t page, uint64_t *next, uint64_t pa
 	case PP_PAGE_FREE:
 		a->out->free_page_bytes += PP_PAGE_BYTES;
 		return 0;
+	case PP_PAGE_HOLE:
+		a->out->hole_bytes += PP_PAGE_BYTES;
+		a->out->committed_bytes -= PP_PAGE_BYTES;
+		return 0;
 	case PP_PAGE_EMPTY:
 		a->out->empty_page_bytes += PP_PAGE_BYTES;
 		return 0;

@@ -121,6 +121,18 @@ uint64_t pp_alloc_sweep(struct pp_thread *t, struct pp_safe *safe, uint64_t *cur
 bool pp_alloc_ahead(struct pp_thread *t, uint64_t pages);
 
 /*
+ * Gives free pages of a segment back to the system, while more than `keep` pages are free: a call chooses them, one after the next round
+ * gives them. True if it did. Whoever needs memory takes them again (pp_region_grow).
+ */
+struct pp_release {
+	uint64_t segment, era;             /* chosen: index + 1, and when */
+	uint32_t mask;                     /* its pages that were free then, with their words */
+	bool huge;                         /* it may have been one huge page */
+	uint64_t word[PP_PAGES_PER_SEGMENT];
+};
+bool pp_release_step(struct pp_thread *t, struct pp_release *, uint64_t keep);
+
+/*
  * After a death: takes over the pages of slot `slot` (which nobody else uses any more), rebuilds their bitmaps, and for each PRIVATE
  * block of the slot asks `linked(ctx, payload, gen)` (NULL: none is): true = make it LIVE, false = retire it. Then the pages have no
  * owner. The dead slot's interval must still stand. Idempotent, also when the reaper itself was killed inside.
@@ -131,7 +143,7 @@ void pp_alloc_reap(struct pp_thread *t, unsigned slot, bool (*linked)(void *ctx,
  * totals. On a live region numbers are approximate; on a quiet one table + free_page + empty_page + page_tail + free + private +
  * live + limbo are exactly committed_bytes and stray_bytes is 0. PPDB_CORRUPT with a sentence for an impossible page. */
 struct pp_account {
-	uint64_t committed_bytes, table_bytes, free_page_bytes, empty_page_bytes, page_tail_bytes /* not carved + remainder */,
+	uint64_t committed_bytes /* backed by memory */, hole_bytes /* given back, not among them */, table_bytes, free_page_bytes, empty_page_bytes, page_tail_bytes /* not carved + remainder */,
 		free_bytes, private_bytes, live_bytes, limbo_bytes /* by state, large runs included */,
 		large_bytes /* of these in runs */, stray_bytes /* parts of a run without its first page */, pages, blocks_live, blocks_limbo, blocks_private,
 		blocks_free;

@@ -25,6 +25,15 @@ enum { PP_CLASS_COUNT = 0 PP_CLASS_SIZES(PP_CLASS_ONE) };
 enum { PP_ROW_LARGE = PP_CLASSES - 3, PP_ROW_EMPTY = PP_CLASSES - 2, PP_ROW_USED = PP_CLASSES - 1 };
 _Static_assert((int)PP_CLASS_COUNT <= (int)PP_ROW_LARGE, "class rows and page rows must not meet");
 
+/* slot.large_pages: the run is being freed; it is a segment that is given back */
+#define PP_RUN_FREEING (UINT64_C(1) << 63)
+#define PP_RUN_RELEASING (UINT64_C(1) << 62)
+void pp_run_name(struct pp_thread *, uint64_t first, uint64_t pages);
+/* All pages of the run that are CLAIMING(owner) -> FREE. */
+void pp_run_give_back(struct pp_region *, uint64_t first, uint64_t pages, unsigned owner);
+/* All pages of the segment that are CLAIMING(owner) -> HOLE. */
+void pp_holes_make(struct pp_region *, uint64_t first, unsigned owner);
+
 static inline struct pp_block *pp_page_block(const struct pp_region *r, uint64_t page, unsigned klass, unsigned index)
 {
 	return (struct pp_block *)(r->base + pp_page_ref(r, page) + (uint64_t)index * pp_classes[klass].size);

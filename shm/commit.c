@@ -84,6 +84,11 @@ static int commit_piece(int fd, uint8_t *base, uint64_t offset, enum pp_page_kin
 	return populate(fd, base, offset, PP_SEGMENT_BYTES);
 }
 
+int pp_commit_part(int fd, uint8_t *base, uint64_t offset, uint64_t bytes)
+{
+	return populate(fd, base, offset, bytes);
+}
+
 int pp_commit(int fd, uint8_t *base, uint64_t offset, uint64_t bytes, enum pp_page_kind kind, uint64_t *huge)
 {
 	int rc = 0;

@@ -12,6 +12,8 @@
  * became one. Any number of processes may commit the same range at once, also while others use it. 0, -ENOSPC (the file system or
  * the huge page pool is full), -errno. Crash: some of the range is backed; committing it again goes on from there.
  */
+/* Pages of a piece of which others are backed: small ones. */
+int pp_commit_part(int fd, uint8_t *base, uint64_t offset, uint64_t bytes);
 int pp_commit(int fd, uint8_t *base, uint64_t offset, uint64_t bytes, enum pp_page_kind kind, uint64_t *huge);
 
 #endif

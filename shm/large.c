@@ -17,8 +17,6 @@
 #include "shm/alloc_internal.h"
 #include "shm/fault.h"
 
-#define PP_RUN_FREEING (UINT64_C(1) << 63)
-
 static struct pp_block *head_of(struct pp_region *r, uint64_t page)
 {
 	return (struct pp_block *)(r->base + pp_page_ref(r, page));
@@ -34,7 +32,7 @@ static bool private_of(struct pp_region *r, uint64_t page, unsigned slot)
 }
 
 /* The slot is about to name another run. */
-static void name_run(struct pp_thread *t, uint64_t first, uint64_t pages)
+void pp_run_name(struct pp_thread *t, uint64_t first, uint64_t pages)
 {
 	struct pp_slot *s = t->slot;
 	uint64_t before = pp_load_rlx(&s->large_first); /* owner */
@@ -54,7 +52,7 @@ static void name_run(struct pp_thread *t, uint64_t first, uint64_t pages)
 
 /* ---- claim ------------------------------------------------------------------------------------------------------ */
 
-static void give_back(struct pp_region *r, uint64_t first, uint64_t pages, unsigned owner)
+void pp_run_give_back(struct pp_region *r, uint64_t first, uint64_t pages, unsigned owner)
 {
 	for (uint64_t i = pages; i-- > 0;) {
 		uint64_t word = pp_load_acq(&r->pages[first + i].word);
@@ -69,7 +67,7 @@ static bool claim_pages(struct pp_thread *t, uint64_t first, uint64_t pages, uin
 {
 	struct pp_region *r = t->region;
 
-	name_run(t, first, pages);
+	pp_run_name(t, first, pages);
 	for (uint64_t i = 0; i < pages; i++) {
 		uint64_t word = pp_load_seq(&r->pages[first + i].word);
 
@@ -79,7 +77,7 @@ static bool claim_pages(struct pp_thread *t, uint64_t first, uint64_t pages, uin
 			pp_page_count(r, -1);
 			continue;
 		}
-		give_back(r, first, i, pp_owner_of(t));
+		pp_run_give_back(r, first, i, pp_owner_of(t));
 		*failed = first + i;
 		return false;
 	}
@@ -213,7 +211,7 @@ static void free_claimed(struct pp_region *r, struct pp_slot *s, uint64_t first,
 	}
 	PP_FAULT_POINT("large.free.claimed");
 	pp_store_rel(&s->large_pages, pages); /* the mark is dropped: only CLAIMING pages are the run's now */
-	give_back(r, first, pages, owner);
+	pp_run_give_back(r, first, pages, owner);
 }
 
 /* `word`: the first page's, read before the block was judged. Its version proves that run and header were this run's. */
@@ -222,7 +220,7 @@ static bool free_run(struct pp_thread *t, uint64_t page, uint64_t word)
 	struct pp_page *p = &t->region->pages[page];
 	uint64_t pages = pp_load_acq(&p->run);
 
-	name_run(t, page, pages | PP_RUN_FREEING);
+	pp_run_name(t, page, pages | PP_RUN_FREEING);
 	if (!pp_page_change(p, &word, PP_PAGE_CLAIMING, 0, pp_owner_of(t))) {
 		pp_store_rel(&t->slot->large_first, 0);
 		return false;
@@ -243,10 +241,13 @@ bool pp_large_cancel(struct pp_thread *t, uint64_t page)
 bool pp_large_sweep(struct pp_thread *t, const struct pp_safe *safe, uint64_t page)
 {
 	struct pp_block *b = head_of(t->region, page);
-	uint64_t page_word = pp_load_acq(&t->region->pages[page].word);
-	uint64_t word = pp_load_acq(&b->word), retired = pp_load_acq(&b->retired);
+	uint64_t page_word = pp_load_acq(&t->region->pages[page].word), word, retired;
 
-	if (pp_page_type(page_word) != PP_PAGE_LARGE || pp_block_state(word) != PP_BLOCK_RETIRED)
+	if (pp_page_type(page_word) != PP_PAGE_LARGE) /* a hole is not to be touched */
+		return false;
+	word = pp_load_acq(&b->word);
+	retired = pp_load_acq(&b->retired);
+	if (pp_block_state(word) != PP_BLOCK_RETIRED)
 		return false;
 	if (!(retired & PP_PRIVATE_BIT) && pp_safe_block(safe, pp_block_birth(word), retired))
 		return free_run(t, page, page_word);
@@ -269,12 +270,14 @@ void pp_large_reap(struct pp_thread *t, unsigned slot)
 		return;
 	first--;
 	word = pp_load_acq(&r->pages[first].word);
-	if (pages & PP_RUN_FREEING) {
+	if (pages & PP_RUN_RELEASING) {
+		pp_holes_make(r, first, slot + 1);
+	} else if (pages & PP_RUN_FREEING) {
 		if (pp_page_type(word) == PP_PAGE_CLAIMING && pp_page_owner(word) == slot + 1)
 			free_claimed(r, s, first, pages & ~PP_RUN_FREEING, slot + 1);
 	} else if (pp_page_type(word) == PP_PAGE_LARGE) {
 		to_rest(r, first, pages, slot + 1);
 	} else {
-		give_back(r, first, pages, slot + 1);
+		pp_run_give_back(r, first, pages, slot + 1);
 	}
 }

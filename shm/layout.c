@@ -32,7 +32,7 @@ static const uint64_t shape[] = {
 	AT(pp_globals, snapshot_request), AT(pp_globals, committed_segments), AT(pp_globals, set_version),
 	AT(pp_globals, prune_floor), AT(pp_globals, slots_high), AT(pp_globals, adopt_lost_low),
 	AT(pp_globals, adopt_lost_high), AT(pp_globals, durable_record), AT(pp_globals, durable_record_version),
-	AT(pp_globals, full_reserve), AT(pp_globals, free_pages), AT(pp_globals, huge_segments), AT(pp_globals, barred),
+	AT(pp_globals, full_reserve), AT(pp_globals, free_pages), AT(pp_globals, holes), AT(pp_globals, huge_segments), AT(pp_globals, barred),
 
 	SIZE(pp_sets), AT(pp_sets, reclaim_era), AT(pp_sets, intervals), AT(pp_sets, snapshots), AT(pp_sets, snapshot_era),
 	AT(pp_sets, prune_floor), AT(pp_sets, interval), AT(pp_sets, held),

@@ -138,6 +138,7 @@ struct pp_globals {
 	pp_a64 durable_record_version;
 	PP_LINE pp_a64 full_reserve;     /* segments below this many free pages are for deletes and the keeper only */
 	pp_a64 free_pages;               /* soft count of unassigned pages in committed segments */
+	pp_a64 holes;                    /* soft count of pages in committed segments that were given back (shm/holes.c) */
 	pp_a64 huge_segments;            /* 2 MiB pieces of the file, tables included, that are huge pages; stat, who commits adds */
 	PP_LINE pp_a64 barred;           /* 1: no daemon adopts it any more, all rings are PP_TAIL_BARRED; daemon, once */
 	pp_a64 reserved[7];
@@ -296,6 +297,7 @@ enum pp_page_type {
 	PP_PAGE_LARGE_REST = 3,
 	PP_PAGE_CLAIMING = 4,  /* being collected into a run by slot `owner` */
 	PP_PAGE_EMPTY = 5,     /* all blocks free; becomes FREE after a full reclamation round (era in `retired`) */
+	PP_PAGE_HOLE = 6,      /* not backed: given back to the system (shm/holes.c) */
 };
 
 /*

@@ -109,6 +109,10 @@ static inline pp_ref pp_page_ref(const struct pp_region *r, uint64_t index)
 	return r->segments_at + index * PP_PAGE_BYTES;
 }
 
+/* Backs pages that were given back (shm/holes.c): 0, -ENOENT = there are none, or why they cannot be. */
+int pp_holes_fill(struct pp_region *);
+bool pp_page_is_hole(const struct pp_region *, uint64_t page);
+
 /* The segments that are committed are so by the file's size as well; looked at again only when a reference lies beyond what is known. */
 uint64_t pp_region_known_end(const struct pp_region *r);
 

@@ -113,6 +113,11 @@ int pp_region_grow(struct pp_region *r, unsigned node)
 
 	if (r->readonly)
 		return PPDB_READONLY;
+	rc = pp_holes_fill(r);
+	if (!rc)
+		return 0;
+	if (rc != -ENOENT && n >= r->fixed.max_segments)
+		return pp_detail(rc, "the arena cannot take memory again that it gave back: its file system is full");
 	if (n >= r->fixed.max_segments)
 		return pp_detail(PPDB_FULL, "the arena has reached its limit of %llu MiB",
 				 (unsigned long long)(r->fixed.memory_max >> 20));
@@ -155,11 +160,16 @@ static uint64_t backed_tables(const struct pp_region *r, uint64_t segments)
 
 int pp_region_populate(struct pp_region *r)
 {
-	uint64_t segments = pp_load_acq(&r->globals->committed_segments);
+	uint64_t segments = pp_load_acq(&r->globals->committed_segments), pages = segments * PP_PAGES_PER_SEGMENT;
 
-	if (madvise(r->base, backed_tables(r, segments), MADV_POPULATE_READ) ||
-	    madvise(r->base + r->segments_at, segments * PP_SEGMENT_BYTES, MADV_POPULATE_READ))
+	if (madvise(r->base, backed_tables(r, segments), MADV_POPULATE_READ))
 		return -errno;
+	for (uint64_t p = 0, end; p < pages; p = end + 1) { /* a hole would be filled by reading it */
+		for (end = p; end < pages && !pp_page_is_hole(r, end);)
+			end++;
+		if (end > p && madvise(r->base + pp_page_ref(r, p), (end - p) * PP_PAGE_BYTES, MADV_POPULATE_READ))
+			return -errno;
+	}
 	return 0;
 }
 

@@ -67,7 +67,8 @@ static void collect(const struct pp_region *r, struct facts *f)
 		f->slots_used += pp_slot_state(pp_load_rlx(&r->slots[i].owner)) == PP_SLOT_CLAIMED; /* stat */
 	for (unsigned i = 0; i < r->fixed.procs; i++)
 		f->procs_used += pp_load_rlx(&r->procs[i].state) && !(pp_load_rlx(&r->procs[i].flags) & PP_PROC_DAEMON); /* stat */
-	f->backed = pp_load_rlx(&r->globals->committed_segments) * PP_SEGMENT_BYTES; /* stat */
+	f->backed = pp_load_rlx(&r->globals->committed_segments) * PP_SEGMENT_BYTES -
+		pp_load_rlx(&r->globals->holes) * PP_PAGE_BYTES; /* stat */
 	f->table_bytes = r->segments_at;
 }
 

@@ -74,7 +74,8 @@ static void put_store(struct out *o, struct pp_daemon *d, struct pp_region *r)
 	put(o, ",\"warm\":%s,", d->warm ? "true" : "false");
 	put_number(o, "memory_bytes", r->fixed.memory_max);
 	put(o, ",");
-	put_number(o, "committed_bytes", r->segments_at + pp_load_acq(&r->globals->committed_segments) * PP_SEGMENT_BYTES);
+	put_number(o, "committed_bytes", r->segments_at + pp_load_acq(&r->globals->committed_segments) * PP_SEGMENT_BYTES -
+		   pp_load_rlx(&r->globals->holes) * PP_PAGE_BYTES); /* stat */
 	put(o, ",");
 	put_string(o, "pages", r->fixed.page_kind < 3 ? kinds[r->fixed.page_kind] : "?");
 	put(o, ",");
