@@ -23,7 +23,7 @@ uint32_t scene_bystander_proc;
 static struct pp_thread scene_bystander_thread;
 
 
-static const char *key_of(const char *format, unsigned i)
+const char *scene_key(const char *format, unsigned i)
 {
 	static char key[4][512];
 	static unsigned next;
@@ -36,7 +36,7 @@ static const char *key_of(const char *format, unsigned i)
 void scene_fill(struct solo *s, const char *format, unsigned first, unsigned count, unsigned step, size_t size)
 {
 	for (unsigned i = 0; i < count; i++)
-		solo_put(s, key_of(format, first + i * step), i, size);
+		solo_put(s, scene_key(format, first + i * step), i, size);
 }
 
 void scene_few(struct solo *s)
@@ -126,7 +126,7 @@ static unsigned upper_entries(struct solo *s)
 void scene_full_upper(struct solo *s)
 {
 	for (unsigned i = 0; upper_entries(s) < PP_LEAF_MAX; i++)
-		solo_put(s, key_of("k%05u", i * 2), i, 8);
+		solo_put(s, scene_key("k%05u", i * 2), i, 8);
 	solo_settle(s);
 }
 
@@ -140,8 +140,8 @@ void scene_sealed_leaf(struct solo *s)
 	scene_full_leaf(s);
 	solo_put(s, "k0315", 1, 40);
 	for (unsigned i = 0; i < 8; i++) {
-		solo_del(s, key_of("k%04u", i * 20));
-		solo_del(s, key_of("k%04u", 400 + i * 20));
+		solo_del(s, scene_key("k%04u", i * 20));
+		solo_del(s, scene_key("k%04u", 400 + i * 20));
 	}
 	solo_settle(s);
 	pp_read_enter(&s->other);

@@ -8,6 +8,8 @@
 #include "tests/lib/instr.h"
 #include "tests/lib/solo.h"
 
+/* In one of four buffers, in turn. */
+const char *scene_key(const char *format, unsigned i);
 void scene_fill(struct solo *, const char *format, unsigned first, unsigned count, unsigned step, size_t size);
 
 void scene_few(struct solo *);             /* k0000, k0010 ... k0190, and "number" was deleted */

@@ -142,6 +142,32 @@ static void dead_client(struct solo *store)
 	solo_bury(store, store->victim_proc);
 }
 
+/* Keys that came in another order than theirs, some written again. */
+static void scattered(struct solo *store)
+{
+	for (unsigned i = 0; i < 7; i++)
+		scene_fill(store, "k%04u", i * 50 % 70, 12, 70, 40);
+	for (unsigned i = 0; i < 840; i += 90)
+		solo_put(store, scene_key("k%04u", i), 300 + i, 60);
+	solo_settle(store);
+	nothing_open(store);
+}
+
+/* Pages that were used and are free now. */
+static void free_pages(struct solo *store)
+{
+	for (unsigned i = 0; i < 12; i++) {
+		solo_put(store, scene_key("big%u", i), i, 40000);
+		solo_durable(store);
+		solo_turns(store, 3); /* log space */
+	}
+	scene_few(store);
+	for (unsigned i = 0; i < 12; i++)
+		solo_del(store, scene_key("big%u", i));
+	solo_settle(store);
+	nothing_open(store);
+}
+
 static void nothing_durable(struct solo *store)
 {
 	scene_few(store);
@@ -198,6 +224,26 @@ static void sweep(struct pp_keeper *k)
 	house(k);
 }
 
+static void gather(struct pp_keeper *k)
+{
+	k->gather.keys = UINT32_MAX; /* it does not grow */
+	k->gather.next_ns = k->gather.looked_at = 0;
+	house(k);
+	must(pp_load_rlx(&((struct pp_engine *)k->region.engine)->gathered) ? 0 : -EINVAL, "nothing was gathered");
+}
+
+static void release(struct pp_keeper *k)
+{
+	for (unsigned i = 0; !pp_load_rlx(&k->region.globals->holes); i++) {
+		must(i < 20 ? 0 : -EINVAL, "nothing was given back");
+		k->round.idle = 0;
+		house(k);
+		pp_safe_refresh(&k->region, &k->house.safe);
+		pp_release_step(&k->house, &k->release, 0);
+	}
+	must(pp_region_grow(&k->region, 0), "taking it again");
+}
+
 static void checkpoint(struct pp_keeper *k)
 {
 	must(pp_keeper_checkpoint(k), "checkpoint");
@@ -245,6 +291,8 @@ static const struct duty duties[] = {
 	{.name = "house_range", .prepare = rubbish, .work = house, .hot = {"k0660", "k0650", "k0750"}, .every = 31,
 		.options = {.shards = 4, .strategy = PP_STRATEGY_RANGE}},
 	{.name = "reap", .prepare = dead_client, .work = house, .hot = {"k0315", "k0310"}, .every = 11},
+	{.name = "gather", .prepare = scattered, .work = gather, .hot = {"k0090", "k0100", "k0500"}, .every = 31},
+	{.name = "release", .prepare = free_pages, .work = release, .hot = {"k0010", "k0055"}, .every = 31},
 	{.name = "checkpoint", .prepare = rubbish, .work = checkpoint, .hot = {"k0660", "k0650"}, .every = 5},
 	{.name = "recycle", .prepare = many_segments, .work = recycle, .hot = {"k0030", "k0010"}, .every = 5,
 		.options.segment_bytes = 128 << 10},
