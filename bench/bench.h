@@ -164,6 +164,7 @@ struct driver {
 	int (*put)(void *session, struct slice key, struct slice value);
 	int (*scan)(void *session, const struct slice *from, uint64_t limit, struct scan *);
 	int (*before_writes)(struct place *);	/* nobody has the store open; NULL: nothing */
+	int (*settle)(struct place *);		/* waits for what goes on in the background after a load; NULL: nothing does */
 	int (*memory)(struct place *, void *handle, struct memory_use *);
 	int (*crash)(struct place *);		/* kill what serves the store (recovery) */
 	int (*recover)(struct place *);		/* returns when the store is usable again */

@@ -12,6 +12,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -224,6 +225,26 @@ static uint64_t private_bytes(pid_t pid)
 	return kib * 1024;
 }
 
+/* The keeper brings the keys into order and gives back what that needed: until it says so, and the arena has stood still. */
+static int settle(struct place *p)
+{
+	enum { LIMIT_S = 180, STILL = 8 };
+	uint64_t limit = clock_ns() + LIMIT_S * 1000000000ull;
+	char json[65536];
+	int still = 0;
+	blkcnt_t before = 0;
+	struct stat st;
+
+	do {
+		usleep(250000);
+		if (daemon_ask(p, "stat", json, sizeof json) || stat(run_of(p)->arena, &st))
+			return -1;
+		still = strstr(json, "\"gathering\":true") || st.st_blocks != before ? 0 : still + 1;
+		before = st.st_blocks;
+	} while (still < STILL && clock_ns() < limit);
+	return 0;
+}
+
 /* Everything: each page that the region's file holds, and the daemon's own memory. */
 static int memory(struct place *p, void *handle, struct memory_use *out)
 {
@@ -259,6 +280,6 @@ static int describe(struct place *p, char *json, size_t cap)
 const struct driver driver_ppdb = {
 	.name = "ppdb", .version = version, .setup = setup, .teardown = teardown,
 	.open = open_db, .close = close_db, .begin = begin, .finish = finish, .end = end,
-	.get = get, .get_many = get_many, .put = put, .scan = scan, .memory = memory,
+	.get = get, .get_many = get_many, .put = put, .scan = scan, .settle = settle, .memory = memory,
 	.crash = crash, .recover = recover, .describe = describe,
 };

@@ -330,6 +330,13 @@ static void load_one(struct bench *b, struct contestant *c, struct row *row, int
 	if (!c->driver->threads)
 		team_end(c);
 	disk_settle(c->place.dir);
+	if (c->driver->settle && c->ready) {
+		uint64_t from = clock_ns();
+
+		if (c->driver->settle(&c->place))
+			problem(b, "%s: %s", c->driver->name, bench_failure());
+		fprintf(stderr, "%s: at rest %.1f s after the load\n", c->driver->name, (double)(clock_ns() - from) / 1e9);
+	}
 }
 
 static void load(struct bench *b)

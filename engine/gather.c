@@ -179,7 +179,7 @@ static bool growing(struct pp_keeper *k)
 static bool begin(struct pp_keeper *k)
 {
 	struct pp_gather *g = &k->gather;
-	if (pp_now_ns() < g->next_ns || g->looked_at == g->logged + 1 || k->house.safe.held_count || !has_room(k))
+	if (k->config.no_gather || pp_now_ns() < g->next_ns || g->looked_at == g->logged + 1 || k->house.safe.held_count || !has_room(k))
 		return false;
 	if (growing(k)) {
 		g->next_ns = pp_now_ns() + PASS_NS;
@@ -234,6 +234,7 @@ bool pp_gather_step(struct pp_keeper *k)
 	bool busy = writing(k);
 	unsigned lists = pp_engine(&k->house)->lists;
 
+	pp_store_rlx(&pp_engine(&k->house)->gathering, g->active || (!k->config.no_gather && g->looked_at != g->logged + 1)); /* stat */
 	if (!g->active && !begin(k))
 		return false;
 	if (k->house.safe.held_count || !has_room(k))
@@ -241,7 +242,6 @@ bool pp_gather_step(struct pp_keeper *k)
 	for (unsigned n = 0; n < (busy ? LEAVES_BUSY : LEAVES_STEP) && g->list < lists; n++)
 		look_at_leaf(k, busy);
 	g->active = g->list < lists;
-	pp_store_rlx(&pp_engine(&k->house)->gathering, g->active); /* stat */
 	if (!g->active)
 		g->next_ns = pp_now_ns() + PASS_NS;
 	return g->active && !busy;

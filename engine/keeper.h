@@ -24,6 +24,7 @@ struct pp_keeper_config {
 	uint64_t checkpoint_bytes;         /* log size that starts a checkpoint, 0 = 1 GiB */
 	unsigned checkpoint_streams;       /* 0 = number of cores, at most 8 */
 	uint64_t pin_seconds, pin_bytes;   /* what a client may hold, and for how long (engine/pins.c); 0 = no limit */
+	bool no_gather;                    /* cells stay where they were made (gather.c) */
 	struct pp_disk *disk;              /* of log and checkpoint; NULL = the machine's own (disk.h) */
 	uint64_t recover_run_bytes;        /* records that recovery sorts at once, 0 = a sixteenth of the arena, 32 to 512 MiB */
 	void (*progress)(void *ctx, const char *what, uint64_t done, uint64_t total);

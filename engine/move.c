@@ -105,25 +105,17 @@ int pp_cell_move(struct pp_thread *t, pp_ref cell)
 	return rc;
 }
 
+/* One look is enough: a cell that stood in the leaf then held the newest version then, and if it is MOVING by now, still when it was frozen. */
 uint64_t pp_moving_head(struct pp_thread *t, struct pp_cell **cell)
 {
 	struct pp_ikey k = {pp_cell_key(*cell), pp_cell_key_size(*cell)};
-	unsigned list = pp_list_of(t, pp_cell_hash(*cell));
-	struct pp_cell *was;
 	struct pp_place p;
-	uint64_t head;
 
-	do {
-		was = *cell;
-		head = pp_load_acq(&was->head);
-		pp_index_find(t, list, 0, &k, false, &p);
-		if (!p.equal)
-			return 0;
-		*cell = pp_at(t->region, pp_block_ref(p.block, p.at));
-		if (*cell != was)
-			head = pp_protect(t, &(*cell)->head);
-	} while (head & PP_MOVING && *cell != was);
-	return head & ~PP_MOVING;
+	pp_index_find(t, pp_list_of(t, pp_cell_hash(*cell)), 0, &k, false, &p);
+	if (!p.equal)
+		return 0;
+	*cell = pp_at(t->region, pp_block_ref(p.block, p.at));
+	return pp_protect(t, &(*cell)->head) & ~PP_MOVING;
 }
 
 pp_ref pp_moved_version(struct pp_thread *t, pp_ref cell)

@@ -15,8 +15,8 @@
  * Blocks whose contents were moved (PP_MOVED_BIT). What a snapshot hands out is used outside of read sections, and promised as long
  * as it is held. A version that it sees stays for the held set's sake; but bytes that were copied elsewhere are retired all the same.
  * They are freed only if no snapshot is held that began in an era <= r. Whoever holds one that handed them out began before, when the
- * block was linked, so in an era <= r; and the scan sees it: either in its slot, whose words are stored era first, then S, then
- * the fence; or the holder's later sections find the era bumped, and then r >= s as above. `low` is read before S: who is seen idle had S stored.
+ * block was linked, so in an era <= r; and the scan sees it: either in its slot, whose era and S are stored before the fence (an
+ * older era protects more); or the holder's later sections find the era bumped, and then r >= s as above (tests/model/moved.pml).
  *
  * Announcement: two copies, the one not in force is filled, then set_version is raised. A reader takes a copy only if set_version stood
  * still meanwhile. The writer fences (release) before it fills: a reader that saw one of its new words sees the older version

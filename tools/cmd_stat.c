@@ -24,7 +24,7 @@ struct facts {
 	const struct pp_engine *e;
 	struct pp_totals totals;
 	struct pp_hist hist[PP_OPS];
-	uint64_t keys, leaves, splits, merges, contention;
+	uint64_t keys, leaves, splits, merges, contention, gathered, gathering;
 	uint64_t usage[PP_SHARDS_MAX], usage_sum;
 	unsigned slots_used, procs_used;
 	uint64_t backed, table_bytes;
@@ -104,8 +104,9 @@ static void print_memory(const struct facts *f)
 		f->r->fixed.nodes == 1 ? "" : "s");
 	printf("pages        %s (%s huge)\n", NAME(page_names, f->r->fixed.page_kind),
 		pp_text_bytes(a, (double)(pp_load_rlx(&f->r->globals->huge_segments) * PP_SEGMENT_BYTES))); /* stat */
-	printf("index        %" PRIu64 " keys, %" PRIu64 " leaves, %" PRIu64 " splits, %" PRIu64 " merges\n", f->keys, f->leaves,
-		f->splits, f->merges);
+	printf("index        %" PRIu64 " keys, %" PRIu64 " leaves, %" PRIu64 " splits, %" PRIu64 " merges, %s cells brought into order%s\n", f->keys,
+		f->leaves, f->splits, f->merges, pp_text_count(a, (double)pp_load_rlx(&f->e->gathered)),
+		pp_load_rlx(&f->e->gathering) ? " (more to come)" : ""); /* stat */
 }
 
 static void print_log(const struct facts *f)
@@ -228,6 +229,8 @@ static void json_memory(struct pp_json *j, const struct facts *f)
 	pp_json_u64(j, "splits", f->splits);
 	pp_json_u64(j, "merges", f->merges);
 	pp_json_u64(j, "contention", f->contention);
+	pp_json_u64(j, "gathered", pp_load_rlx(&f->e->gathered));       /* stat */
+	pp_json_bool(j, "gathering", pp_load_rlx(&f->e->gathering) != 0); /* stat */
 	pp_json_close(j, '}');
 }
 

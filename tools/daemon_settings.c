@@ -52,6 +52,7 @@ const struct pp_conf_key pp_settings_keys[] = {
 		"files written at once (number of cores)", false },
 	{ "checkpoint-on-stop", 0, PP_CONF_FLAG, AT(checkpoint_on_stop), 0, 0, NULL, NULL, "checkpoint at a clean stop (no)",
 		false },
+	{ "gather", 0, PP_CONF_FLAG, AT(gather), 0, 0, NULL, NULL, "bring keys into order in memory when there is time (yes)", false },
 	{ "house-ms", 0, PP_CONF_NUMBER, AT(house_ms), 1, 10000, NULL, "MS", "pause between rounds of housekeeping when idle (50)",
 		false },
 	{ "rw-users", 0, PP_CONF_TEXT, AT(rw_users), 0, 512, NULL, "LIST",
@@ -88,6 +89,7 @@ static void defaults(struct pp_settings *s)
 	s->house_ms = 50;
 	s->pin_seconds = 86400;
 	s->numa = true;
+	s->gather = true;
 }
 
 /* Ring entries take at most a sixteenth of the memory, 8192 a slot are plenty. */
@@ -197,6 +199,7 @@ void pp_settings_keeper(const struct pp_settings *s, uint64_t store_id, struct p
 	k->pin_seconds = s->pin_seconds;
 	k->pin_bytes = s->pin_bytes;
 	k->checkpoint_streams = (unsigned)s->checkpoint_streams;
+	k->no_gather = !s->gather;
 	k->region = (struct pp_region_config){
 		.path = s->arena,
 		.name = s->name,
