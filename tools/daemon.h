@@ -29,7 +29,7 @@ struct pp_settings {
 	uint64_t wal_segment, wal_depth, checkpoint_bytes, checkpoint_streams, house_ms, pin_seconds, pin_bytes;
 	uint64_t clients_per_user, control_slots;
 	char wal_backend[32], rw_users[512], rw_groups[512], ro_users[512], ro_groups[512];
-	bool foreground, numa, checkpoint_on_stop, help, version, gather;
+	bool foreground, numa, gather, checkpoint_on_stop, help, version;
 };
 
 extern const struct pp_conf_key pp_settings_keys[];
