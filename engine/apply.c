@@ -16,7 +16,7 @@ static void fill(struct pp_thread *t, pp_ref version, const struct pp_run_record
 
 	pp_store_rlx(&v->state, PP_STATE(PP_COMMITTED, PP_SLOT_RECOVERED, r->tag)); /* nobody reads before recovery is over */
 	pp_store_rlx(&v->older, 0);
-	pp_version_fill(v, r->seq, r->flags & PP_V_TOMBSTONE, pp_run_value(r), r->size, r->expires_ms);
+	pp_version_fill(v, r->seq, 0, pp_run_value(r), r->size, r->expires_ms);
 }
 
 static int separate(struct pp_thread *t, const struct pp_run_record *r, pp_ref cell, pp_ref *version)

@@ -2,8 +2,8 @@
  * bulk.c - the bulk builder: all records of a leaf's range go into it by one build, which may make several leaves of it.
  *
  * A step. Find the leaf of the next record; take the records below its high key (at most RECORDS_MAX, some bytes); merge them with the
- * leaf's entries: a newer record gets a fresh cell, in its place in the order, and the cell it replaces is taken out; an
- * old tombstone leaves nothing but its floor. If the entries are too many for a leaf they are spread over several, FILL in each, so that later
+ * leaf's entries: a newer record gets a fresh cell, in its place in the order, and the cell it replaces is taken out; a
+ * tombstone leaves nothing but its floor. If the entries are too many for a leaf they are spread over several, FILL in each, so that later
  * writers do not split at once; right blocks first, so that all hangs on the one CAS of the leaf's head, as in a split by a writer
  * (engine/index.c). An empty store fills the same way: each step ends in a leaf that is open to the right, where the next goes on.
  *
@@ -11,8 +11,7 @@
  * levels are shared, by the writers' protocol. Thin leaves are merged into their left neighbour only within the range, for the same reason, and
  * one at a time, since a merge may go on above.
  *
- * A tombstone is dropped when no older record of its key can follow, that is, when its tag is below keep_tag (the log's epochs rise); else it
- * becomes a version like others and is listed in `kept`.
+ * A tombstone raises its key's floor and is dropped: whoever builds sees to it that no older record of the key can follow.
  *
  * Nobody reads meanwhile, so notes are left out where they would only tell a reaper: a process that dies here leaves a region that was
  * never published. Memory still goes through limbo, and comes back with the rounds that recovery announces.
@@ -25,7 +24,6 @@
 #include "shm/fault.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
 #define FILL 48                            /* entries of a leaf that is one of several */
 #define LEAVES_MAX (PP_ENTRIES_MAX / FILL + 1)
@@ -114,27 +112,13 @@ static void append(struct pp_entries *e, uint64_t slice, uint64_t ref)
 	e->ref[e->count++] = ref;
 }
 
-static void keep_tombstone(struct pp_bulk *b, pp_ref cell, uint64_t tag)
-{
-	if (b->kept_count == b->kept_room) {
-		size_t room = b->kept_room ? b->kept_room * 2 : 1024;
-		struct pp_bulk_kept *more = realloc(b->kept, room * sizeof(*more));
-
-		if (!more)
-			return; /* the keeper's sweep finds it */
-		b->kept = more;
-		b->kept_room = room;
-	}
-	b->kept[b->kept_count++] = (struct pp_bulk_kept){PP_LINK(cell, pp_gen_of(b->t->region, cell)), tag};
-}
-
 /* The record is newer than what is there, if there was anything. */
 static int put(struct pp_bulk *b, const struct pp_run_record *rec, const struct pp_ikey *k, uint64_t slice)
 {
 	pp_ref cell;
 	int rc;
 
-	if (rec->flags & PP_V_TOMBSTONE && rec->tag < b->keep_tag) {
+	if (rec->flags & PP_V_TOMBSTONE) {
 		pp_floor_raise(b->t, pp_ikey_hash(k), rec->seq);
 		return 0;
 	}
@@ -145,8 +129,6 @@ static int put(struct pp_bulk *b, const struct pp_run_record *rec, const struct 
 		return rc;
 	b->fresh[b->fresh_count++] = cell;
 	append(&b->out, slice, cell);
-	if (rec->flags & PP_V_TOMBSTONE)
-		keep_tombstone(b, cell, rec->tag);
 	return 0;
 }
 
@@ -326,7 +308,6 @@ static void merge_thin(struct pp_bulk *b, unsigned list, const struct pp_leafblo
 
 static int build(struct pp_bulk *b, unsigned list, struct pp_place *p)
 {
-	size_t kept = b->kept_count;
 	int rc = merge(b, p->block);
 
 	if (!rc && (b->fresh_count || b->gone_count))
@@ -335,7 +316,6 @@ static int build(struct pp_bulk *b, unsigned list, struct pp_place *p)
 		return 0;
 	for (unsigned i = 0; i < b->fresh_count; i++)
 		pp_apply_cancel(b->t, b->fresh[i]);
-	b->kept_count = kept;
 	return rc;
 }
 

@@ -9,20 +9,13 @@
 
 #include <pthread.h>
 
-struct pp_bulk_kept {
-	uint64_t cell, tag;                /* PP_LINK of the key's cell */
-};
-
 /* One thread's builder. It has its own range of leaves (pp_bulk_part), so it never waits and its CASes never fail. */
 struct pp_bulk {
 	struct pp_thread *t;
-	uint64_t keep_tag;                 /* records with this tag or a later one may follow: tombstones of them are kept */
 	pthread_mutex_t *merging;          /* of all builders: a merge may go on in the levels that they share */
 	bool take_out;                     /* only take out what the records replace or delete */
 	struct pp_keybuf low;              /* where the own leaves of list `list` begin; leaves of other lists are all the own */
 	unsigned list;
-	struct pp_bulk_kept *kept;         /* tombstones, in order of the run */
-	size_t kept_count, kept_room;
 	uint64_t keys, shard;              /* cells more or (two's complement) less, to be counted for that shard */
 
 	/* of one step */
@@ -40,7 +33,7 @@ void pp_bulk_begin(struct pp_bulk *, const struct pp_run_record *first);
 
 /*
  * Applies records of the range up to the end of one leaf, or a few leaves' worth of them. A record counts only if it is newer, by (tag, seq), than
- * what is there. 0: the range has moved on. PPDB_FULL: nothing has happened; give memory back and call again.
+ * what is there; a tombstone leaves its floor and nothing else: no older record of its key may follow. 0: the range has moved on. PPDB_FULL: nothing has happened; give memory back and call again.
  */
 int pp_bulk_step(struct pp_bulk *, struct pp_run_range *);
 

@@ -7,11 +7,13 @@
  *   sort      each applier sorts its part of the run                                        | barrier
  *   cut       one of them cuts the run into ranges of keys, at leaves of the index          | barrier
  *   apply     each applies its range, leaf by leaf (engine/bulk.c)                          | barrier
- *   tidy      one of them removes tombstones that had to be kept, and gives the run back
  *
  * So a run costs each leaf one build, however many of its keys are in it, and cells lie in memory in order of keys. A record is
- * applied by (tag, seq): order within a run does not matter and doing it twice changes nothing. Runs follow each other in the order of the
- * log, whose epochs rise: a key whose newest record in a run is a tombstone is gone for good once the run has reached a later epoch.
+ * applied by (tag, seq): order within a run does not matter and doing it twice changes nothing.
+ *
+ * The log is read once. Its epochs rise, and a record counts when its epoch has ended; so a run is handed over up to the last ended
+ * epoch, what lies behind it moves to the next run, and what is left at the end of the log is dropped. Therefore nothing older than a run ever
+ * follows it: a key whose newest record in a run is a tombstone is gone for good.
  *
  * A store that was full must fit again, though a range is not applied in the order of the log and might need memory that later deletes
  * give back. So an applier that finds none first takes out, in all the rest of its range, what the run replaces or deletes; then there is at
@@ -68,13 +70,14 @@ struct recovery {
 	pthread_cond_t changed;
 	struct pp_run *applying;           /* handed over, not yet given back */
 	uint64_t handed;                   /* runs so far */
-	bool last, end;                    /* nothing follows this run; no more runs */
+	bool end;                          /* no more runs */
 	int rc;
 	char detail[256];
 
 	struct pp_run run[RUNS];           /* reader's, but for `applying` */
 	unsigned filling;
 	uint64_t records, last_tag;
+	uint64_t ended;                    /* records up to this tag have all come and count */
 	const char *what;
 };
 
@@ -243,7 +246,6 @@ static int cut(struct applier *a, const struct pp_run *run)
 		const struct pp_run_record *first = pp_run_peek(&ranges[i]);
 
 		r->applier[i].range = ranges[i];
-		r->applier[i].bulk.keep_tag = r->last ? UINT64_MAX : run->last_tag;
 		while (!rc && i && first) {
 			struct pp_ikey k = pp_run_key(first);
 
@@ -256,29 +258,8 @@ static int cut(struct applier *a, const struct pp_run *run)
 	return rc;
 }
 
-/* Tombstones whose epoch the log has left behind now. Removal and merges are the work of one thread at a time. */
-static void tidy(struct applier *a, uint64_t tag)
+static void give_back(struct recovery *r, struct pp_run *run)
 {
-	for (unsigned i = 0; i < a->r->appliers; i++) {
-		struct pp_bulk *b = &a->r->applier[i].bulk;
-		size_t left = 0;
-
-		for (size_t n = 0; n < b->kept_count; n++) {
-			a->t.safe.prune_floor = UINT64_MAX; /* nobody reads */
-			if (b->kept[n].tag >= tag)
-				b->kept[left++] = b->kept[n];
-			else
-				pp_cell_tidy(&a->t, b->kept[n].cell, UINT64_MAX);
-		}
-		b->kept_count = left;
-	}
-}
-
-static void give_back(struct applier *a, struct pp_run *run)
-{
-	struct recovery *r = a->r;
-
-	tidy(a, r->last ? UINT64_MAX : run->last_tag);
 	pp_run_clear(run);
 	PP_FAULT_POINT("recover.run.applied");
 	pthread_mutex_lock(&r->lock);
@@ -307,7 +288,7 @@ static void *applier_main(void *arg)
 			keep_error(r, apply_range(a));
 		pthread_barrier_wait(&r->phase);
 		if (!a->number)
-			give_back(a, run);
+			give_back(r, run);
 	}
 	return NULL;
 }
@@ -315,13 +296,12 @@ static void *applier_main(void *arg)
 /* ---- the reader ------------------------------------------------------------------------------------------------- */
 
 /* Gives the run to the appliers as soon as they are done with the one before; the reader goes on with the other. */
-static int hand_over(struct recovery *r, bool last)
+static int hand_over(struct recovery *r)
 {
 	pthread_mutex_lock(&r->lock);
 	while (r->applying)
 		pthread_cond_wait(&r->changed, &r->lock);
 	r->applying = &r->run[r->filling];
-	r->last = last;
 	r->handed++;
 	pthread_cond_broadcast(&r->changed);
 	pthread_mutex_unlock(&r->lock);
@@ -338,15 +318,26 @@ static int wait_applied(struct recovery *r)
 	return error_of(r);
 }
 
+/* The run is full: what has ended goes to the appliers, the rest into the other run. */
+static int make_room(struct recovery *r)
+{
+	struct pp_run *run = &r->run[r->filling], *other = &r->run[(r->filling + 1) % RUNS];
+	int rc;
+
+	if (run->items[0].rec->tag > r->ended)
+		return pp_run_grow(run); /* one epoch that is larger than a run */
+	rc = wait_applied(r);
+	if (!rc)
+		rc = pp_run_carry(run, r->ended, other);
+	return rc ? rc : hand_over(r);
+}
+
 static int reserve(struct recovery *r, uint32_t key_size, uint64_t size, struct pp_run_record **rec)
 {
 	int rc = 0;
 
-	*rec = pp_run_reserve(&r->run[r->filling], key_size, size);
-	if (!*rec) {
-		rc = hand_over(r, false);
-		*rec = pp_run_reserve(&r->run[r->filling], key_size, size);
-	}
+	while (!rc && !(*rec = pp_run_reserve(&r->run[r->filling], key_size, size)))
+		rc = make_room(r);
 	return rc;
 }
 
@@ -422,21 +413,33 @@ static int read_checkpoint(struct recovery *r, struct pp_ckpt_reader *ckpt)
 	int rc = 0;
 
 	r->what = "checkpoint";
+	r->ended = UINT64_MAX;
 	for (unsigned s = 0; s < streams && !rc; s++)
 		rc = pp_ckpt_read_stream(ckpt, s, add_checkpointed, r);
-	return rc ? rc : hand_over(r, false); /* what follows is of later epochs */
+	return rc ? rc : hand_over(r); /* tags rise from here on */
+}
+
+static void epoch_ended(void *ctx, uint64_t epoch)
+{
+	struct recovery *r = ctx;
+
+	if (epoch > r->ended)
+		r->ended = epoch;
 }
 
 static int read_log(struct recovery *r, uint64_t from, struct pp_wal_recovered *log)
 {
 	struct pp_wal_config w = {.dir = r->k->wal_dir, .store_id = r->k->config.store_id,
-				  .segment_bytes = r->k->config.wal_segment_bytes, .disk = r->k->config.disk};
+				  .segment_bytes = r->k->config.wal_segment_bytes, .disk = r->k->config.disk, .on_ended = epoch_ended};
 	int rc;
 
 	r->what = "log";
 	r->records = 0;
+	r->ended = from;
 	rc = pp_wal_recover(&w, from, add_logged, r, log);
-	return rc ? rc : hand_over(r, true);
+	if (!rc)
+		rc = pp_run_carry(&r->run[r->filling], r->ended, NULL);
+	return rc ? rc : hand_over(r);
 }
 
 static int read_all(struct recovery *r, struct pp_wal_recovered *log, struct pp_ckpt_reader *ckpt)
@@ -531,11 +534,9 @@ int pp_recover_cold(struct pp_keeper *k, struct pp_wal_recovered *log, struct pp
 	pthread_cond_init(&r->changed, NULL);
 	r->appliers = cores < 1 ? 1 : cores > APPLIERS_MAX ? APPLIERS_MAX : (unsigned)cores;
 	rc = recover(r, log, ckpt);
-	for (unsigned i = 0; i < APPLIERS_MAX; i++) {
+	for (unsigned i = 0; i < APPLIERS_MAX; i++)
 		if (r->applier[i].t.slot)
 			pp_slot_leave(&r->applier[i].t);
-		free(r->applier[i].bulk.kept);
-	}
 	for (unsigned i = 0; i < RUNS; i++)
 		pp_run_release(&r->run[i]);
 	free(r);

@@ -117,7 +117,46 @@ void pp_run_add(struct pp_run *run, struct pp_run_record *rec)
 	}
 	run->items[run->count++].rec = rec;
 	run->used += (sizeof(*rec) + rec->key_size + rec->size + 7) & ~(size_t)7;
-	run->last_tag = rec->tag;
+}
+
+int pp_run_grow(struct pp_run *run)
+{
+	struct pp_run larger;
+	int rc = pp_run_init(&larger, run->room * 2 > run->used * 2 ? run->room * 2 : run->used * 2);
+
+	if (rc)
+		return rc;
+	memcpy(larger.bytes, run->bytes, run->used);
+	for (size_t i = 0; i < run->count; i++)
+		larger.items[i].rec = (struct pp_run_record *)(larger.bytes + ((uint8_t *)run->items[i].rec - run->bytes));
+	larger.used = run->used;
+	larger.count = run->count;
+	larger.common = run->common;
+	pp_run_release(run);
+	*run = larger;
+	return 0;
+}
+
+int pp_run_carry(struct pp_run *run, uint64_t tag, struct pp_run *to)
+{
+	size_t keep = run->count;
+	int rc = 0;
+
+	while (keep && run->items[keep - 1].rec->tag > tag)
+		keep--;
+	for (size_t i = keep; to && i < run->count; i++) {
+		const struct pp_run_record *rec = run->items[i].rec;
+		struct pp_run_record *copy;
+
+		while (!rc && !(copy = pp_run_reserve(to, rec->key_size, rec->size)))
+			rc = pp_run_grow(to);
+		if (rc)
+			return rc;
+		memcpy(copy, rec, sizeof(*rec) + rec->key_size + rec->size);
+		pp_run_add(to, copy);
+	}
+	run->count = keep;
+	return 0;
 }
 
 /* ---- sorting ---------------------------------------------------------------------------------------------------- */

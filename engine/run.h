@@ -37,7 +37,6 @@ struct pp_run {
 	struct pp_run_item *items, *spare;
 	size_t count, items_room;
 	uint32_t common;                   /* bytes that all sort keys share */
-	uint64_t last_tag;                 /* of the record added last */
 };
 
 struct pp_run_range {
@@ -54,6 +53,12 @@ void pp_run_clear(struct pp_run *);
 /* Room for a record, whose fields and bytes the caller fills before pp_run_add. NULL: the run is full; an empty one never is. */
 struct pp_run_record *pp_run_reserve(struct pp_run *, uint32_t key_size, uint64_t size);
 void pp_run_add(struct pp_run *, struct pp_run_record *);
+
+/* A full run becomes twice as large. */
+int pp_run_grow(struct pp_run *);
+
+/* The records added last, as long as their tag is above `tag`, are moved to the run `to`; NULL: dropped. */
+int pp_run_carry(struct pp_run *, uint64_t tag, struct pp_run *to);
 
 /* Sorts part `part` of `parts`: different threads different parts. */
 void pp_run_sort(struct pp_run *, unsigned part, unsigned parts);

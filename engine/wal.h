@@ -50,6 +50,12 @@ struct pp_wal_config {
 	unsigned spare_segments;   /* pp_wal_prepare keeps this many ready, default 2 */
 	bool no_direct;            /* never O_DIRECT */
 	const struct pp_wal_pos *expect; /* recover only: see pp_wal_recovered.expect_found */
+	/*
+	 * Recover only, NULL = the log is read twice, and a record comes only when its epoch is known to have ended. Else it is read
+	 * once, records come as they are met, and this says that all up to `epoch` have come and count. What lies above the last such
+	 * epoch at the end does not count; nor does anything when pp_wal_recover fails.
+	 */
+	void (*on_ended)(void *ctx, uint64_t epoch);
 	struct pp_disk *disk;      /* default: the machine's own (disk.h) */
 };
 

@@ -3,7 +3,8 @@
  *
  * Protocol: two passes over the same units. The first checks every unit and finds the last one that ended an epoch; the
  * second delivers, since a record may only be delivered when its epoch is known to have ended. The second pass comes out
- * of the page cache and checks again, so that nothing unchecked is ever delivered.
+ * of the page cache and checks again, so that nothing unchecked is ever delivered. Who can hold records back (on_ended) gets them in the
+ * first pass, and there is no second: a unit is still checked, and known to follow the one before, before anything of it is delivered.
  *
  * The newest generation ends at its first bad unit n. Every unit carries the greatest unit known durable when it was
  * submitted. If anything good behind n says that n was durable, or lies further away than writes are ever in flight,
@@ -36,6 +37,7 @@ struct recovery {
 
 	/* Second pass. */
 	on_record_fn *on_record;
+	void (*on_ended)(void *ctx, uint64_t epoch); /* then the first pass delivers */
 	void *ctx;
 	uint64_t generation;
 	uint64_t epoch_limit;      /* greatest epoch that counts in this generation */
@@ -72,6 +74,21 @@ static int note_unit(void *ctx, struct pp_wal_walk *walk, const struct pp_wal_un
 		r->end_offset = walk->offset;
 	}
 	return 0;
+}
+
+static int deliver_unit(void *ctx, struct pp_wal_walk *walk, const struct pp_wal_unit_header *unit);
+
+static int first_pass(void *ctx, struct pp_wal_walk *walk, const struct pp_wal_unit_header *unit)
+{
+	struct recovery *r = ctx;
+	int rc = note_unit(r, walk, unit);
+
+	if (rc || !r->on_ended)
+		return rc;
+	rc = deliver_unit(r, walk, unit);
+	if (!rc)
+		r->on_ended(r->ctx, unit->ended_epoch < r->epoch_limit ? unit->ended_epoch : r->epoch_limit);
+	return rc;
 }
 
 /* A good unit behind the first bad one. */
@@ -150,7 +167,7 @@ static int find_end(struct recovery *r, bool quick)
 	if (newest->max_epoch_seen > r->out->max_epoch_seen)
 		r->out->max_epoch_seen = newest->max_epoch_seen;
 	look_for_expected(r, &walk->start);
-	rc = pp_wal_walk_run(walk, note_unit, r);
+	rc = pp_wal_walk_run(walk, first_pass, r);
 	if (!rc && walk->ended_badly)
 		rc = search_tail(r, quick);
 	if (rc)
@@ -218,7 +235,7 @@ static int continue_partial(struct recovery *r, const struct pp_wal_unit_header 
 	return rc;
 }
 
-/* A generation drops what its predecessor had not ended. */
+/* A generation drops what its predecessor had not ended. In the first pass it is not known yet how far the newest one goes. */
 static void enter_generation(struct recovery *r, const struct pp_wal_unit_header *unit)
 {
 	const struct pp_wal_file_entry *next = pp_wal_walk_successor(&r->walk, r->walk.file);
@@ -226,7 +243,7 @@ static void enter_generation(struct recovery *r, const struct pp_wal_unit_header
 	if (r->generation == unit->generation)
 		return;
 	r->generation = unit->generation;
-	r->epoch_limit = next ? next->header.cut_epoch : r->end.epoch;
+	r->epoch_limit = next ? next->header.cut_epoch : r->on_ended ? UINT64_MAX : r->end.epoch;
 	r->partial_size = r->partial_have = 0;
 }
 
@@ -298,7 +315,7 @@ static int recover(struct recovery *r)
 		return rc;
 	if (r->walk.count) {
 		rc = find_end(r, quick);
-		if (!rc && r->on_record)
+		if (!rc && r->on_record && !r->on_ended)
 			rc = pp_wal_walk_run(&r->walk, deliver_unit, r);
 	}
 	return rc;
@@ -322,6 +339,7 @@ int pp_wal_recover(const struct pp_wal_config *config, uint64_t from_epoch, on_r
 		r->expect = checked.expect;
 		r->from_epoch = from_epoch;
 		r->on_record = on_record;
+		r->on_ended = on_record ? checked.on_ended : NULL;
 		r->ctx = ctx;
 		rc = recover(r);
 	}

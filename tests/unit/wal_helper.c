@@ -137,12 +137,77 @@ struct pp_wal_pos wal_flush(struct pp_wal *w)
 	return pos;
 }
 
+/* What came, in order, as one number. */
+static uint64_t mix(uint64_t hash, uint64_t epoch, const void *data, size_t size)
+{
+	const uint8_t *b = data;
+
+	hash = (hash ^ epoch) * UINT64_C(0x9e3779b97f4a7c15) + size;
+	for (size_t i = 0; i < size; i++)
+		hash = (hash ^ b[i]) * UINT64_C(0x100000001b3);
+	return hash;
+}
+
+/* A log that is read once: what counts comes first, and is what two passes deliver. */
+struct once {
+	uint64_t hash, want, ended;
+	size_t count, late, expected;
+};
+
+static int once_record(void *ctx, uint64_t epoch, const void *data, size_t size)
+{
+	struct once *o = ctx;
+
+	o->late += epoch <= o->ended;              /* its epoch was said to have come */
+	if (o->count++ < o->expected)
+		o->hash = mix(o->hash, epoch, data, size);
+	return 0;
+}
+
+static void once_ended(void *ctx, uint64_t epoch)
+{
+	struct once *o = ctx;
+
+	o->ended = epoch > o->ended ? epoch : o->ended;
+}
+
+static int once_rest(void *ctx, uint64_t epoch, const void *data, size_t size)
+{
+	struct once *o = ctx;
+
+	(void)data;
+	(void)size;
+	o->count += epoch <= o->ended;
+	return 0;
+}
+
+static void check_once(const struct wal_model *m, int two_passes)
+{
+	struct once o = {.want = m->hash, .expected = m->delivered, .ended = m->from_epoch};
+	struct pp_wal_config c = m->config;
+	struct pp_wal_recovered r;
+	int rc;
+
+	c.on_ended = once_ended;
+	rc = pp_wal_recover(&c, m->from_epoch, once_record, &o, &r);
+	cr_assert_eq(rc, two_passes, "read once: %d, twice: %d", rc, two_passes);
+	if (rc)
+		return;
+	cr_assert(o.count >= o.expected && o.hash == o.want, "read once, %zu records of %zu came, or others", o.count, o.expected);
+	cr_assert_eq(o.late, 0, "%zu records came after their epoch had ended", o.late);
+	o.count = 0;
+	rc = pp_wal_recover(&c, m->from_epoch, once_rest, &o, &r);
+	cr_assert(rc == 0 && o.count == o.expected, "%zu records count, not %zu", o.count, o.expected);
+}
+
 static int check_record(void *ctx, uint64_t epoch, const void *data, size_t size)
 {
 	struct wal_model *m = ctx;
 	static uint8_t *expected;
 	static size_t room;
 
+	m->hash = mix(m->hash, epoch, data, size);
+	m->delivered++;
 	while (m->next < m->count && m->records[m->next].epoch <= m->from_epoch)
 		m->next++;
 	if (size > room) {
@@ -164,7 +229,8 @@ int wal_recover(struct wal_model *m, struct pp_wal_recovered *out)
 {
 	int rc;
 
-	m->next = m->wrong = 0;
+	m->next = m->wrong = m->delivered = 0;
+	m->hash = 0;
 	m->last_delivered = 0;
 	rc = pp_wal_recover(&m->config, m->from_epoch, check_record, m, out);
 	cr_assert_eq(m->wrong, 0, "%zu records came back wrong", m->wrong);
@@ -173,6 +239,7 @@ int wal_recover(struct wal_model *m, struct pp_wal_recovered *out)
 	/* Whole epochs only. */
 	if (rc == 0 && m->next > 0 && m->next < m->count)
 		cr_assert_neq(m->records[m->next].epoch, m->records[m->next - 1].epoch, "half an epoch came back");
+	check_once(m, rc);
 	return rc;
 }
 

@@ -25,6 +25,8 @@ struct wal_model {
 	size_t next;               /* record that must come next in a recovery */
 	size_t wrong;
 	uint64_t last_delivered;   /* epoch */
+	uint64_t hash;             /* of what came, and how many */
+	size_t delivered;
 };
 
 struct wal_model *wal_model_new(void);
@@ -38,7 +40,7 @@ void wal_fill(uint8_t *to, size_t number, size_t size);
 int wal_put(struct wal_model *m, struct pp_wal *w, uint64_t epoch, size_t size);
 /* Submits and waits until everything is durable. */
 struct pp_wal_pos wal_flush(struct pp_wal *w);
-/* Recovers and compares: what comes back must be the model's records above from_epoch, in order, without a gap. */
+/* Recovers, in two passes and in one, and compares: what comes back must be the model's records above from_epoch, in order, without a gap. */
 int wal_recover(struct wal_model *m, struct pp_wal_recovered *out);
 /* The same, must succeed; number of records that came back. */
 size_t wal_recover_ok(struct wal_model *m, struct pp_wal_recovered *out);
