@@ -64,11 +64,11 @@ void pp_shards_format(struct pp_region *r)
 	for (unsigned n = 0; n < r->fixed.nodes && n < PP_MAX_NODES; n++)
 		if (r->fixed.nodes == 1 || pp_numa_has_memory(n))
 			node[nodes++] = n;
-	for (unsigned i = 0; i < e->shards; i++) {
-		pp_store_rlx(&e->shard[i].node, nth_node(node, nodes, i, e->shards)); /* nobody else is here yet */
-		pp_store_rlx(&e->range_bound[i][0], UINT64_MAX / e->shards * i);
+	for (unsigned i = 0; i < pp_shard_count(e); i++) {
+		pp_store_rlx(&e->shard[i].node, nth_node(node, nodes, i, pp_shard_count(e))); /* nobody else is here yet */
+		pp_store_rlx(&e->range_bound[i][0], UINT64_MAX / pp_shard_count(e) * i);
 	}
-	for (unsigned i = 0; i < e->lists; i++)
+	for (unsigned i = 0; i < pp_list_count(e); i++)
 		pp_store_rlx(&e->shard[i].leaves, 1);
 }
 
@@ -84,7 +84,7 @@ static uint64_t version_bytes(struct pp_thread *t, pp_ref ref)
 /* A key cell, its versions, and its entry in the leaf. */
 static uint64_t cell_bytes(struct pp_thread *t, pp_ref ref)
 {
-	struct pp_cell *c = pp_at(t->region, ref);
+	struct pp_cell *c = pp_cell_at(t, ref);
 	uint64_t bytes = sizeof(struct pp_block) + sizeof(*c) + c->key_size + PP_ENTRY_BYTES, head = pp_protect(t, &c->head) & ~PP_MOVING;
 
 	return head && head != PP_DEAD ? bytes + version_bytes(t, head) : bytes;
@@ -123,7 +123,7 @@ static void measure_leaf(struct pp_keeper *k, unsigned shard)
 	struct pp_thread *t = &k->house;
 	struct pp_engine *e = k->region.engine;
 	struct walk *w = &k->shards->walk[shard];
-	unsigned list = e->lists > 1 ? shard : 0;
+	unsigned list = pp_list_count(e) > 1 ? shard : 0;
 	struct pp_ikey key = {w->key, w->size};
 	uint64_t bytes = 0, mean;
 	struct pp_place p;
@@ -138,6 +138,7 @@ static void measure_leaf(struct pp_keeper *k, unsigned shard)
 	}
 	advance_walk(e, w, shard, list, p.block);
 	pp_read_leave(t);
+	pp_damage_result(t, 0); /* statistics only */
 }
 
 static void publish_bytes(struct pp_keeper *k, unsigned shard)
@@ -152,7 +153,7 @@ static void publish_bytes(struct pp_keeper *k, unsigned shard)
 static void measure(struct pp_keeper *k)
 {
 	struct pp_shards *s = k->shards;
-	unsigned shards = ((struct pp_engine *)k->region.engine)->shards;
+	unsigned shards = pp_shard_count(k->region.engine);
 
 	if (pp_keeper_busy(k))
 		s->left = 2 * shards;
@@ -228,6 +229,7 @@ static bool walk_level(struct pp_keeper *k)
 		pp_index_find(t, 0, s->level, &s->at.key, false, &p);
 		keep_block(s, p.block);
 		last = !p.block->high_size;
+		pp_damage_result(t, 0);
 		pp_keybuf_copy(&s->at, pp_block_high(p.block), p.block->high_size);
 		pp_read_leave(t);
 		if (last)
@@ -240,7 +242,7 @@ static uint64_t sum_of(struct pp_engine *e, size_t field)
 {
 	uint64_t sum = 0;
 
-	for (unsigned i = 0; i < e->shards; i++)
+	for (unsigned i = 0; i < pp_shard_count(e); i++)
 		sum += pp_load_rlx((pp_a64 *)((char *)&e->shard[i] + field)); /* stat */
 	return sum;
 }
@@ -250,13 +252,13 @@ static void divide(struct pp_engine *e, size_t field, const unsigned *part, unsi
 {
 	uint64_t sum = sum_of(e, field), given = 0, seen = 0;
 
-	for (unsigned i = 0; i < e->shards; i++) {
+	for (unsigned i = 0; i < pp_shard_count(e); i++) {
 		pp_a64 *counter = (pp_a64 *)((char *)&e->shard[i] + field);
 		uint64_t upto;
 
 		seen += part[i];
 		upto = (uint64_t)((double)sum * (double)seen / (double)parts);
-		if (i == e->shards - 1 || upto > sum)
+		if (i == pp_shard_count(e) - 1 || upto > sum)
 			upto = sum;
 		pp_add_rlx(counter, upto - given - pp_load_rlx(counter)); /* stat */
 		given = upto;
@@ -266,12 +268,14 @@ static void divide(struct pp_engine *e, size_t field, const unsigned *part, unsi
 /* Bound i is this sample. */
 static unsigned quantile(const struct pp_engine *e, const struct pp_shards *s, unsigned i)
 {
-	return (unsigned)((uint64_t)i * s->count / e->shards);
+	uint64_t n = (uint64_t)i * s->count / pp_shard_count(e);
+
+	return n < s->count ? (unsigned)n : s->count - 1;
 }
 
 static void publish_bounds(struct pp_engine *e, const struct pp_shards *s)
 {
-	for (unsigned i = 0; i < e->shards; i++)
+	for (unsigned i = 0; i < pp_shard_count(e); i++)
 		for (unsigned w = 0; w < PP_BOUND_WORDS; w++)
 			pp_store_rlx(&e->range_bound[i][w], i ? s->sample[quantile(e, s, i)].word[w] : 0); /* hint */
 }
@@ -281,7 +285,7 @@ static void divide_counters(struct pp_engine *e, const struct pp_shards *s)
 	unsigned part[PP_SHARDS_MAX] = {0};
 
 	for (unsigned i = 0, shard = 0; i < s->count; i++) {
-		while (shard + 1 < e->shards && compare_words(&s->sample[quantile(e, s, shard + 1)], &s->sample[i]) <= 0)
+		while (shard + 1 < pp_shard_count(e) && compare_words(&s->sample[quantile(e, s, shard + 1)], &s->sample[i]) <= 0)
 			shard++;
 		part[shard]++;
 	}
@@ -292,11 +296,11 @@ static void divide_counters(struct pp_engine *e, const struct pp_shards *s)
 /* The greatest shard holds a quarter more keys than its part, and some more. */
 static bool unequal(struct pp_engine *e)
 {
-	uint64_t sum = sum_of(e, offsetof(struct pp_shard, keys)), part = sum / e->shards;
+	uint64_t sum = sum_of(e, offsetof(struct pp_shard, keys)), part = sum / pp_shard_count(e);
 
-	if ((int64_t)sum < (int64_t)e->shards)
+	if ((int64_t)sum < (int64_t)pp_shard_count(e))
 		return false;
-	for (unsigned i = 0; i < e->shards; i++)
+	for (unsigned i = 0; i < pp_shard_count(e); i++)
 		if ((int64_t)pp_load_rlx(&e->shard[i].keys) > (int64_t)(part + part / 4 + 8)) /* stat */
 			return true;
 	return false;
@@ -306,7 +310,7 @@ static void begin_pass(struct pp_keeper *k, uint64_t now)
 {
 	struct pp_engine *e = k->region.engine;
 	struct pp_shards *s = k->shards;
-	bool many = sum_of(e, offsetof(struct pp_shard, leaves)) >= 64 * (uint64_t)e->shards;
+	bool many = sum_of(e, offsetof(struct pp_shard, leaves)) >= 64 * (uint64_t)pp_shard_count(e);
 
 	s->level = many && pp_load_acq(&e->list[0].levels) > 1;
 	s->began_ns = now;
@@ -327,7 +331,7 @@ static void end_pass(struct pp_keeper *k, uint64_t now)
 			qsort(s->sample, s->count, sizeof(s->sample[0]), compare_words);
 		publish_bounds(e, s);
 		divide_counters(e, s);
-		for (unsigned i = 0; i < e->shards; i++)
+		for (unsigned i = 0; i < pp_shard_count(e); i++)
 			rewind_walk(e, &s->walk[i], i);
 	}
 	/* Keys that bounds cannot part would call for a pass for ever, and a load that appends each time again. */
@@ -343,7 +347,7 @@ static void adapt(struct pp_keeper *k, uint64_t now)
 	struct pp_engine *e = k->region.engine;
 	struct pp_shards *s = k->shards;
 
-	if (e->strategy != PP_STRATEGY_RANGE || e->shards < 2)
+	if (e->strategy != PP_STRATEGY_RANGE || pp_shard_count(e) < 2)
 		return;
 	if (!s->passing) {
 		if (now - s->ended_ns < s->wait_ns || !unequal(e))
@@ -360,10 +364,10 @@ static struct pp_shards *new_state(const struct pp_engine *e)
 {
 	struct pp_shards *s = calloc(1, sizeof(*s));
 
-	for (unsigned i = 0; s && i < e->shards; i++)
+	for (unsigned i = 0; s && i < pp_shard_count(e); i++)
 		rewind_walk(e, &s->walk[i], i);
 	if (s)
-		s->left = e->shards;
+		s->left = pp_shard_count(e);
 	return s;
 }
 

@@ -88,7 +88,7 @@ void pp_apply_retire(struct pp_thread *t, pp_ref cell)
 	pp_retire(t, cell, pp_gen_of(t->region, cell));
 }
 
-bool pp_apply_newer(const struct pp_thread *t, const struct pp_run_record *r, pp_ref cell)
+bool pp_apply_newer(struct pp_thread *t, const struct pp_run_record *r, pp_ref cell)
 {
 	uint64_t head = pp_load_acq(&((struct pp_cell *)pp_at(t->region, cell))->head), tag;
 	struct pp_version *v;

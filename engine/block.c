@@ -34,7 +34,7 @@ static int prefix_order(const struct pp_leafblock *b, const struct pp_ikey *k)
 	return c ? c : -(k->size < b->prefix_size);
 }
 
-unsigned pp_block_find(const struct pp_region *r, const struct pp_leafblock *b, const struct pp_ikey *k, bool *equal)
+unsigned pp_block_find(struct pp_thread *t, const struct pp_leafblock *b, const struct pp_ikey *k, bool *equal)
 {
 	unsigned low, high;
 	uint64_t s;
@@ -51,7 +51,7 @@ unsigned pp_block_find(const struct pp_region *r, const struct pp_leafblock *b, 
 	while (low < high) { /* equal slices: whole keys decide */
 		unsigned mid = low + (high - low) / 2;
 
-		c = pp_cell_compare(pp_at(r, pp_block_ref(b, mid)), k);
+		c = pp_cell_compare(pp_cell_at(t, pp_block_ref(b, mid)), k);
 		if (c == 0) {
 			*equal = true;
 			return mid;
@@ -135,9 +135,9 @@ void pp_entries_append(struct pp_entries *e, const struct pp_leafblock *b)
 }
 
 /* The longest prefix that the first and the last key share: all between share it too. */
-static uint32_t longest_prefix(const struct pp_region *r, const struct pp_entries *e, unsigned from, unsigned count)
+static uint32_t longest_prefix(struct pp_thread *t, const struct pp_entries *e, unsigned from, unsigned count)
 {
-	const struct pp_cell *a = pp_at(r, e->ref[from]), *z = pp_at(r, e->ref[from + count - 1]);
+	const struct pp_cell *a = pp_cell_at(t, e->ref[from]), *z = pp_cell_at(t, e->ref[from + count - 1]);
 
 	return pp_common(pp_cell_key(a), pp_cell_key_size(a), pp_cell_key(z), pp_cell_key_size(z));
 }
@@ -158,7 +158,6 @@ static uint8_t *append_bytes(uint8_t *to, const uint8_t *bytes, uint32_t size)
 int pp_block_build(struct pp_thread *t, const struct pp_entries *e, unsigned from, unsigned count, struct pp_span low,
 		   struct pp_span high, uint64_t right, bool tighten, pp_ref *out)
 {
-	const struct pp_region *r = t->region;
 	uint32_t prefix_size = count ? e->prefix_size : 0;
 	const uint8_t *prefix = e->prefix;
 	struct pp_leafblock *b;
@@ -166,14 +165,16 @@ int pp_block_build(struct pp_thread *t, const struct pp_entries *e, unsigned fro
 	int rc;
 
 	if (tighten && count) {
-		prefix_size = longest_prefix(r, e, from, count);
-		prefix = pp_cell_key((const struct pp_cell *)pp_at(r, e->ref[from]));
+		prefix_size = longest_prefix(t, e, from, count);
+		prefix = pp_cell_key(pp_cell_at(t, e->ref[from]));
+		if (pp_damage(t))
+			return pp_damage_report(t);
 	}
 	rc = pp_alloc(t, sizeof(*b) + PP_ENTRY_BYTES * (uint64_t)count + prefix_size + low.size + high.size,
 		      PP_KIND_OTHER, out);
 	if (rc)
 		return rc;
-	b = pp_at(r, *out);
+	b = pp_at(t->region, *out);
 	b->right = right;
 	b->count = (uint16_t)count;
 	b->prefix_size = (uint16_t)prefix_size;
@@ -183,7 +184,7 @@ int pp_block_build(struct pp_thread *t, const struct pp_entries *e, unsigned fro
 		memcpy(b->slices, e->slice + from, count * sizeof(uint64_t));
 	} else {
 		for (unsigned i = 0; i < count; i++) {
-			const struct pp_cell *c = pp_at(r, e->ref[from + i]);
+			const struct pp_cell *c = pp_cell_at(t, e->ref[from + i]);
 
 			b->slices[i] = pp_slice(pp_cell_key(c), pp_cell_key_size(c), prefix_size);
 		}
@@ -193,5 +194,9 @@ int pp_block_build(struct pp_thread *t, const struct pp_entries *e, unsigned fro
 	tail = append_bytes((uint8_t *)(uintptr_t)pp_block_prefix(b), prefix, prefix_size);
 	tail = append_bytes(tail, low.bytes, low.size);
 	append_bytes(tail, high.bytes, high.size);
+	if (pp_damage(t)) {
+		pp_alloc_cancel(t, *out);
+		return pp_damage_report(t);
+	}
 	return 0;
 }

@@ -4,6 +4,7 @@
 #ifndef PP_ENGINE_BLOCK_H
 #define PP_ENGINE_BLOCK_H
 
+#include "engine/sound.h"
 #include "engine/key.h"
 #include "shm/alloc.h"
 
@@ -56,12 +57,17 @@ static inline bool pp_block_below(const struct pp_leafblock *b, const struct pp_
 	return b->low_size && pp_bytes_compare(k->bytes, k->size, pp_block_low(b), b->low_size) < 0;
 }
 
+/* Does what is right of `left` reach further to the right? Else damage has closed a circle. */
+static inline bool pp_block_rises(const struct pp_leafblock *left, const struct pp_leafblock *right)
+{
+	return !right->high_size ||
+	       pp_bytes_compare(pp_block_high(left), left->high_size, pp_block_high(right), right->high_size) < 0;
+}
+
 /* Index of the first entry >= k; *equal = it is k. The caller's read section protects the cells. */
-unsigned pp_block_find(const struct pp_region *, const struct pp_leafblock *, const struct pp_ikey *k, bool *equal);
+unsigned pp_block_find(struct pp_thread *, const struct pp_leafblock *, const struct pp_ikey *k, bool *equal);
 
 /* Entries being edited, in private memory: a block taken apart. Slices are relative to `prefix`. */
-#define PP_ENTRIES_MAX (4 * PP_LEAF_MAX)
-
 struct pp_entries {
 	unsigned count;
 	uint32_t prefix_size;

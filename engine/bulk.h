@@ -47,6 +47,6 @@ void pp_apply_cancel(struct pp_thread *, pp_ref cell);
 /* Retires a cell that was taken out of its leaf, and its version. */
 void pp_apply_retire(struct pp_thread *, pp_ref cell);
 /* Is the record newer than what the cell holds? */
-bool pp_apply_newer(const struct pp_thread *, const struct pp_run_record *, pp_ref cell);
+bool pp_apply_newer(struct pp_thread *, const struct pp_run_record *, pp_ref cell);
 
 #endif

@@ -16,8 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define CHAIN_MAX 10000000
-
 struct check {
 	struct pp_thread *t;
 	bool quiet;
@@ -80,6 +78,16 @@ static bool reach(struct check *c, pp_ref ref, const char *what)
 	return true;
 }
 
+/* An object that reaches further than it can: said once. */
+static bool damaged(struct check *c, const char *what, pp_ref ref)
+{
+	if (!pp_damage(c->t))
+		return false;
+	pp_damage_report(c->t);
+	complain(c, "the %s at %#llx reaches outside of the arena", what, HEX(ref));
+	return true;
+}
+
 /* ---- chains ----------------------------------------------------------------------------------------------------- */
 
 static void check_decided(struct check *c, pp_ref version, struct pp_version *v, bool head, uint64_t *newer_tag)
@@ -98,15 +106,21 @@ static void check_decided(struct check *c, pp_ref version, struct pp_version *v,
 static void check_chain(struct check *c, pp_ref cell_ref, struct pp_cell *cell)
 {
 	uint64_t at = pp_protect(c->t, &cell->head) & ~PP_MOVING, newer_tag = 0, newer_seq = UINT64_MAX;
+	struct pp_circle circle = {0, 0};
 	bool head = true, decided = false;
 
 	if (!at)
 		complain(c, "key cell %#llx has no version", HEX(cell_ref));
-	for (unsigned n = 0; at && at != PP_DEAD; n++) {
+	while (at && at != PP_DEAD) {
 		struct pp_version *v = pp_version_at(c->t, at);
 		uint64_t older = pp_load_acq(&v->older);
 
-		if (n > CHAIN_MAX) {
+		if (pp_damage(c->t)) {
+			pp_damage_report(c->t);
+			complain(c, "the chain of key cell %#llx leads to %#llx, outside of the arena", HEX(cell_ref), HEX(at));
+			return;
+		}
+		if (pp_circle_closes(&circle, at)) {
 			complain(c, "the chain of key cell %#llx does not end", HEX(cell_ref));
 			return;
 		}
@@ -134,11 +148,14 @@ static void check_chain(struct check *c, pp_ref cell_ref, struct pp_cell *cell)
 static void check_entry(struct check *c, const struct pp_leafblock *b, unsigned i, unsigned level)
 {
 	pp_ref ref = pp_block_ref(b, i);
-	struct pp_cell *cell = pp_at(c->t->region, ref);
+	struct pp_cell *cell;
 	struct pp_ikey k;
 	uint64_t slice;
 
 	if (!reach(c, ref, level ? "index cell" : "key cell"))
+		return;
+	cell = pp_cell_at(c->t, ref);
+	if (damaged(c, "key", ref))
 		return;
 	k = (struct pp_ikey){pp_cell_key(cell), pp_cell_key_size(cell)};
 	slice = pp_slice(k.bytes, k.size, b->prefix_size);
@@ -146,7 +163,7 @@ static void check_entry(struct check *c, const struct pp_leafblock *b, unsigned 
 		complain(c, "entry %u of block %#llx has a slice that is not its key's", i, HEX(pp_ref_of(c->t->region, b)));
 	if (pp_block_beyond(b, &k) || pp_block_below(b, &k))
 		complain(c, "key cell %#llx lies outside of the bounds of its leaf", HEX(ref));
-	if (i && pp_cell_compare(pp_at(c->t->region, pp_block_ref(b, i - 1)), &k) >= 0)
+	if (i && pp_cell_compare(pp_cell_at(c->t, pp_block_ref(b, i - 1)), &k) >= 0 && !damaged(c, "key", pp_block_ref(b, i - 1)))
 		complain(c, "key cell %#llx is not in order in its leaf", HEX(ref));
 	if (!!(cell->flags & PP_C_INDEX) != (level > 0))
 		complain(c, "cell %#llx is of the wrong kind for level %u", HEX(ref), level);
@@ -175,12 +192,13 @@ static void check_level(struct check *c, unsigned list, unsigned level)
 
 	pp_keybuf_copy(&low, (const uint8_t *)"", 0);
 	while (leaf) {
-		struct pp_leaf *cell = pp_at(c->t->region, leaf);
+		struct pp_leaf *cell;
 		uint64_t head;
 		struct pp_leafblock *b;
 
 		if (!reach(c, leaf, "leaf"))
 			return;
+		cell = pp_leaf_at(c->t, leaf);
 		head = pp_protect(c->t, &cell->head);
 		if (pp_head_state(head) == PP_LEAF_GONE) {
 			complain(c, "leaf %#llx is gone but still linked", HEX(leaf));
@@ -188,7 +206,9 @@ static void check_level(struct check *c, unsigned list, unsigned level)
 		}
 		if (!reach(c, pp_head_ref(head), "block"))
 			return;
-		b = pp_at(c->t->region, pp_head_ref(head));
+		b = pp_leafblock_at(c->t, pp_head_ref(head));
+		if (damaged(c, "block", pp_head_ref(head)))
+			return;
 		c->report->leaves++;
 		if (c->quiet)
 			check_bounds(c, b, &low);
@@ -206,7 +226,7 @@ static void check_lists(struct check *c)
 	struct pp_engine *e = c->t->region->engine;
 	uint64_t hints, previous;
 
-	for (unsigned i = 0; i < e->lists; i++) {
+	for (unsigned i = 0; i < pp_list_count(e); i++) {
 		uint64_t levels = pp_load_acq(&e->list[i].levels);
 
 		if (levels < 1 || levels > PP_LEVELS)
@@ -217,7 +237,7 @@ static void check_lists(struct check *c)
 	}
 	hints = pp_link_ref(pp_protect(c->t, &e->hints));
 	if (hints && reach(c, hints, "hint table")) {
-		previous = pp_link_ref(pp_protect(c->t, &((struct pp_hints *)pp_at(c->t->region, hints))->previous));
+		previous = pp_link_ref(pp_protect(c->t, &((struct pp_hints *)pp_sound_at(c->t, hints, sizeof(struct pp_hints)))->previous));
 		if (previous)
 			reach(c, previous, "hint table");
 	}

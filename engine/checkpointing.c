@@ -40,15 +40,19 @@ static void put_tombstone(struct pp_thread *t, const struct pp_cell *c, uint64_t
 static int put_cell(struct walk *w, pp_ref ref)
 {
 	struct pp_thread *t = &w->k->ckpt;
-	struct pp_cell *c = pp_at(t->region, ref);
+	struct pp_cell *c = pp_cell_at(t, ref);
 	struct pp_ckpt_record rec;
 	struct pp_version *v;
 	uint64_t state;
 	pp_ref version = pp_version_visible(t, c, w->snapshot, &state);
 
+	if (pp_damage(t))
+		return pp_damage_report(t); /* a checkpoint takes the place of the log: it must hold all */
 	if (!version)
 		return 0;
 	v = pp_version_at(t, version);
+	if (!pp_version_whole(t, version, v) || !c->key_size)
+		return pp_damage_report(t);
 	if (pp_version_flags(v) & PP_V_TOMBSTONE) {
 		put_tombstone(t, c, pp_version_seq(v));
 		return 0;
@@ -94,7 +98,7 @@ static int walk_list(struct walk *w, unsigned list)
 	while (more && !rc) {
 		pp_read_enter(t);
 		pp_index_find(t, list, 0, &at->key, false, &p);
-		rc = put_leaf(w, p.block);
+		rc = pp_damage_result(t, put_leaf(w, p.block));
 		more = p.block->high_size != 0;
 		if (more)
 			pp_keybuf_copy(at, pp_block_high(p.block), p.block->high_size);
@@ -111,7 +115,7 @@ static int walk_all(struct walk *w)
 	struct pp_engine *e = w->k->region.engine;
 	int rc = 0;
 
-	for (unsigned i = 0; i < e->lists && !rc; i++) {
+	for (unsigned i = 0; i < pp_list_count(e) && !rc; i++) {
 		if (!w->per_stream)
 			w->stream = i; /* keys rise within a stream */
 		rc = walk_list(w, i);
@@ -124,7 +128,7 @@ static uint64_t keys_now(struct pp_keeper *k)
 	struct pp_engine *e = k->region.engine;
 	uint64_t keys = 0;
 
-	for (unsigned i = 0; i < e->shards; i++)
+	for (unsigned i = 0; i < pp_shard_count(e); i++)
 		keys += pp_load_rlx(&e->shard[i].keys); /* stat */
 	return keys;
 }
@@ -166,8 +170,8 @@ static unsigned stream_count(const struct pp_keeper *k)
 	const struct pp_engine *e = k->region.engine;
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 
-	if (e->lists > 1)
-		return e->lists;
+	if (pp_list_count(e) > 1)
+		return pp_list_count(e);
 	if (k->config.checkpoint_streams)
 		return k->config.checkpoint_streams;
 	return cores < 1 ? 1 : cores > 8 ? 8 : (unsigned)cores;
@@ -180,7 +184,7 @@ static int write_checkpoint(struct pp_keeper *k, uint64_t snapshot)
 
 	if (rc)
 		return rc;
-	if (((struct pp_engine *)k->region.engine)->lists == 1)
+	if (pp_list_count(k->region.engine) == 1)
 		w.per_stream = keys_now(k) / w.streams + 1;
 	rc = walk_all(&w);
 	if (rc) {

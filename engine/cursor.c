@@ -103,6 +103,7 @@ static int position(struct pp_cursor *c, const struct pp_ikey *at, bool forward,
 
 static int given(struct pp_cursor *c, int rc, const struct pp_hit *out)
 {
+	rc = pp_damage_result(c->t, rc);
 	c->positioned = rc == 0;
 	c->current = out->key;
 	c->current_size = out->key_size;
@@ -113,7 +114,7 @@ static int given(struct pp_cursor *c, int rc, const struct pp_hit *out)
 
 int pp_cursor_open(struct pp_thread *t, const struct pp_cursor_opts *o, struct pp_cursor **out)
 {
-	unsigned streams = ((struct pp_engine *)t->region->engine)->lists;
+	unsigned streams = pp_list_count(t->region->engine);
 	struct pp_cursor *c;
 
 	if (o->lower_size > PP_KEY_MAX || o->upper_size > PP_KEY_MAX)

@@ -89,12 +89,15 @@ static inline bool pp_cursor_quick(struct pp_cursor *c, struct pp_hit *out)
 
 	if (__builtin_expect(s->at >= s->quick_end || n % PP_CURSOR_TIMED == 0, 0))
 		return false;
-	cell = pp_at(t->region, pp_block_ref(s->block, (unsigned)s->at));
+	ref = pp_block_ref(s->block, (unsigned)s->at);
+	cell = pp_at(t->region, ref);
+	if (__builtin_expect(!pp_ref_near(t->region, ref) || cell->key_size > PP_KEY_MAX, 0))
+		return false; /* near the end of the arena, or damage: the other way tells */
 	ref = pp_version_newest(t, cell, &state);
 	if (__builtin_expect(!ref, 0))
 		return false;
 	v = pp_version_at(t, ref);
-	if (__builtin_expect(pp_version_flags(v) != 0, 0))
+	if (__builtin_expect(pp_version_flags(v) != 0 || v->size > PP_SMALL_VALUE || !pp_ref_near(t->region, ref), 0))
 		return false;
 	s->at++;
 	pp_stream_ahead(c, s);

@@ -49,7 +49,7 @@ static bool follows(const struct pp_leafblock *b, unsigned i)
 
 static bool inside(struct pp_thread *t, pp_ref cell)
 {
-	uint64_t head = pp_load_acq(&((struct pp_cell *)pp_at(t->region, cell))->head);
+	uint64_t head = pp_load_acq(&pp_cell_at(t, cell)->head);
 
 	return head == pp_cell_inline_version(t, cell);
 }
@@ -78,7 +78,7 @@ static void copy_cells(struct pp_thread *t, struct gathering *g)
 {
 	for (unsigned i = 0; i < g->e.count && g->count < PP_LEAF_MAX; i++) {
 		pp_ref cell = g->e.ref[i], copy;
-		struct pp_cell *c = pp_at(t->region, cell);
+		struct pp_cell *c = pp_cell_at(t, cell);
 		uint64_t head;
 		bool movable = pp_cell_movable(t, c, &head);
 

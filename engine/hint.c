@@ -16,6 +16,7 @@
 #include "shm/fault.h"
 
 #define WAYS 8
+#define LINE_BYTES (WAYS * sizeof(uint64_t))
 #define GEN_MASK UINT64_C(0xff)
 
 #define XXH_INLINE_ALL
@@ -30,9 +31,22 @@ uint64_t pp_key_hash(const struct pp_key *k)
 	return XXH3_64bits_withSeed(k->data, k->size, k->table);
 }
 
+/* A damaged table is taken for one of a single line of zeros. */
+static struct pp_hints *table_at(struct pp_thread *t, uint64_t link)
+{
+	pp_ref ref = pp_link_ref(link);
+	struct pp_hints *h = pp_sound_at(t, ref, sizeof(*h));
+
+	if (__builtin_expect(h->lines > t->region->map_bytes / LINE_BYTES || (uintptr_t)h->entry % 16 ||
+			     !pp_ref_inside(t->region, ref, sizeof(*h) + h->lines * LINE_BYTES), 0))
+		return pp_damaged(t, ref);
+	return h;
+}
+_Static_assert(sizeof(struct pp_hints) + LINE_BYTES <= PP_NOTHING, "a line of nothing");
+
 static struct pp_hints *table(struct pp_thread *t)
 {
-	return pp_at(t->region, pp_link_ref(pp_protect(t, &pp_engine(t)->hints)));
+	return table_at(t, pp_protect(t, &pp_engine(t)->hints));
 }
 
 static pp_a64 *line_at(struct pp_hints *h, uint32_t part)
@@ -101,6 +115,8 @@ static pp_ref judge(struct pp_thread *t, uint64_t e, const struct pp_key *k)
 		;
 	if (!pp_hint_live(t, cell, e >> PP_REF_BITS & GEN_MASK, GEN_MASK, PP_KIND_CELL))
 		return 0;
+	if (!pp_ref_near(t->region, cell) && !pp_ref_inside(t->region, cell, sizeof(*c) + k->size))
+		return 0;
 	/* an index cell: its block was a key cell's once */
 	return !(c->flags & PP_C_INDEX) && pp_cell_equals(c, k) ? cell : 0;
 }
@@ -128,7 +144,7 @@ static __attribute__((noinline)) pp_ref find_elsewhere(struct pp_thread *t, stru
 	previous = pp_protect(t, &h->previous);
 	if (!previous)
 		return 0;
-	h = pp_at(t->region, pp_link_ref(previous));
+	h = table_at(t, previous);
 	cell = find_in(t, line_of(h, hash), hash, k);
 	return cell ? cell : find_in(t, second_line_of(h, hash), hash, k);
 }
@@ -224,20 +240,28 @@ static void refill_leaf(struct pp_thread *t, const struct pp_leafblock *b)
 		pp_near(pp_at(t->region, pp_block_ref(b, i)));
 	for (unsigned i = 0; i < b->count; i++) {
 		pp_ref cell = pp_block_ref(b, i);
+		struct pp_cell *c = pp_cell_at(t, cell);
 
-		pp_hint_enter(t, pp_cell_hash(pp_at(t->region, cell)), cell);
+		if (pp_damage(t))
+			return;
+		pp_hint_enter(t, pp_cell_hash(c), cell);
 	}
 }
 
 bool pp_hint_refill(struct pp_thread *t, struct pp_hint_walk *w, unsigned leaves)
 {
-	unsigned lists = pp_engine(t)->lists;
+	unsigned lists = pp_list_count(pp_engine(t));
 	struct pp_place p;
 
 	while (leaves-- && w->list < lists) {
 		pp_read_enter(t);
 		pp_index_find(t, w->list, 0, &w->at.key, false, &p);
 		refill_leaf(t, p.block);
+		if (pp_damage(t)) { /* what is not in the table is found by a descent, or not at all */
+			pp_damage_report(t);
+			pp_read_leave(t);
+			return false;
+		}
 		pp_keybuf_copy(&w->at, pp_block_high(p.block), p.block->high_size);
 		if (!p.block->high_size)
 			w->list++;
@@ -257,8 +281,10 @@ int pp_hint_grow_begin(struct pp_thread *t, uint64_t keys, struct pp_hint_walk *
 	pp_keybuf_copy(&w->at, (const uint8_t *)"", 0);
 	pp_read_enter(t);
 	previous = pp_protect(t, &pp_engine(t)->hints);
-	h = pp_at(t->region, pp_link_ref(previous));
-	if (pp_protect(t, &h->previous)) {
+	h = table_at(t, previous);
+	if (pp_damage(t)) {
+		rc = pp_damage_report(t);
+	} else if (pp_protect(t, &h->previous)) {
 		rc = 1; /* a growth that a dead daemon left half done */
 	} else if (keys * 4 > h->lines * WAYS * 3) {
 		rc = new_table(t, keys * 5 / 3 / WAYS + 1, previous, &link);
@@ -280,6 +306,9 @@ void pp_hint_grow_end(struct pp_thread *t)
 	h = table(t);
 	previous = pp_protect(t, &h->previous);
 	pp_store_rel(&h->previous, 0);
-	pp_retire(t, pp_link_ref(previous), pp_link_gen(previous));
+	table_at(t, previous);
+	if (!pp_damage(t))
+		pp_retire(t, pp_link_ref(previous), pp_link_gen(previous));
+	pp_damage_result(t, 0);
 	pp_read_leave(t);
 }

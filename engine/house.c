@@ -15,6 +15,7 @@
 #include "engine/index.h"
 #include "engine/keeper_internal.h"
 #include "engine/shards.h"
+#include "engine/sound.h"
 #include "shm/clock.h"
 #include "shm/wait.h"
 
@@ -171,7 +172,7 @@ static void tidy_leaf(struct pp_keeper *k, struct pp_place *p, bool *later)
 static bool leaf_step(struct pp_keeper *k)
 {
 	struct pp_thread *t = &k->house;
-	unsigned lists = pp_engine(t)->lists;
+	unsigned lists = pp_list_count(pp_engine(t));
 	struct pp_keybuf at;
 	struct pp_leafblock *tidied;
 	struct pp_place p;
@@ -195,6 +196,7 @@ static bool leaf_step(struct pp_keeper *k)
 		tidy_leaf(k, &p, &later);
 		pp_index_find(t, k->leaf_sweep.list, 0, &at.key, true, &p);
 		pp_index_merge(t, k->leaf_sweep.list, 0, &p);
+		pp_damage_result(t, 0); /* the sweep goes on with what it can read */
 		k->leaf_sweep.key_size = tidied->high_size;
 		memcpy(k->leaf_sweep.key, pp_block_high(tidied), tidied->high_size);
 		if (!tidied->high_size)
@@ -214,7 +216,7 @@ uint64_t pp_key_count(struct pp_keeper *k)
 	struct pp_engine *e = k->region.engine;
 	uint64_t keys = 0;
 
-	for (unsigned i = 0; i < e->shards; i++)
+	for (unsigned i = 0; i < pp_shard_count(e); i++)
 		keys += pp_load_rlx(&e->shard[i].keys); /* stat */
 	return keys;
 }
@@ -317,6 +319,7 @@ int pp_keeper_house(struct pp_keeper *k)
 	pp_stat_readers(k);
 	pp_pins_step(k);
 	pp_shards_step(k);
+	pp_damage_result(&k->house, 0); /* it goes on with what it can read */
 	return more;
 }
 

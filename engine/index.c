@@ -31,13 +31,13 @@
 /* The hint's test: is the named leaf still the one that was meant, and in the list? */
 static bool leaf_live(struct pp_thread *t, uint64_t link)
 {
-	struct pp_leaf *l = pp_at(t->region, pp_link_ref(link));
-
 	while (pp_era_moved(t))
 		;
 	return pp_hint_live(t, pp_link_ref(link), pp_link_gen(link), PP_GEN_MASK, PP_KIND_LEAF) &&
-	       pp_head_state(pp_load_acq(&l->head)) != PP_LEAF_GONE;
+	       pp_head_state(pp_load_acq(&pp_leaf_at(t, pp_link_ref(link))->head)) != PP_LEAF_GONE;
 }
+
+#define MEETS_MAX 4096                 /* sealed leaves in the way of one walk: one, unless the keeper is very fast */
 
 /* True if key k lies to the right of the block. `before`: looking for the keys below k, so k == high still belongs here. */
 static bool beyond(const struct pp_leafblock *b, const struct pp_ikey *k, bool before)
@@ -70,6 +70,15 @@ static void prefetch_block(const struct pp_leafblock *b)
 
 enum step { STEP_HERE, STEP_AGAIN };
 
+/* Where a search ends that met damage: an empty leaf that nobody can change. */
+static enum step nowhere(struct pp_thread *t, pp_ref ref, struct pp_place *p)
+{
+	p->block = pp_damaged(t, ref);
+	p->leaf = 0;
+	p->head = PP_LEAF_SEALED;
+	return STEP_HERE;
+}
+
 /*
  * Moves right from `leaf` until its block covers k. STEP_AGAIN: the leaf is gone (or a sealed one is not to be trusted any more), search
  * from the top.
@@ -77,18 +86,22 @@ enum step { STEP_HERE, STEP_AGAIN };
 static enum step walk(struct pp_thread *t, unsigned list, unsigned level, pp_ref leaf, const struct pp_ikey *k, bool before,
 		      bool write, struct pp_place *p)
 {
+	const struct pp_leafblock *left = NULL;
 	unsigned steps = 0;
 
-	for (;;) {
-		struct pp_leaf *l = pp_at(t->region, leaf);
+	for (unsigned meets = 0;;) {
+		struct pp_leaf *l = pp_leaf_at(t, leaf);
 
 		pp_guard_step(t, &steps);
 		/* [index.find:head] pairs [index.link:head]: a complete block */
 		uint64_t head = pp_protect(t, &l->head);
-		struct pp_leafblock *b = pp_at(t->region, pp_head_ref(head));
+		struct pp_leafblock *b;
 
 		if (pp_head_state(head) == PP_LEAF_GONE)
 			return STEP_AGAIN;
+		b = pp_leafblock_at(t, pp_head_ref(head));
+		if (pp_damage(t) || meets > MEETS_MAX)
+			return nowhere(t, leaf, p);
 		if (below(b, k, before))
 			return STEP_AGAIN;
 		if (pp_head_state(head) == PP_LEAF_SEALED) {
@@ -96,6 +109,8 @@ static enum step walk(struct pp_thread *t, unsigned list, unsigned level, pp_ref
 
 			if (from) {
 				leaf = from;
+				left = NULL;
+				meets++;
 				continue;
 			}
 		}
@@ -105,6 +120,9 @@ static enum step walk(struct pp_thread *t, unsigned list, unsigned level, pp_ref
 			p->block = b;
 			return STEP_HERE;
 		}
+		if (left && !pp_block_rises(left, b))
+			return nowhere(t, leaf, p);
+		left = b;
 		leaf = pp_link_ref(b->right);
 		pp_stat_add(&t->slot->count.leaf_visits, 1);
 	}
@@ -117,11 +135,11 @@ static pp_ref child_of(struct pp_thread *t, const struct pp_leafblock *b, const 
 	unsigned i;
 
 	prefetch_block(b);
-	i = pp_block_find(t->region, b, k, &equal);
+	i = pp_block_find(t, b, k, &equal);
 	if (equal && !before)
 		i++;
 	while (i-- > 0) {
-		struct pp_cell *c = pp_at(t->region, pp_block_ref(b, i));
+		struct pp_cell *c = pp_sound_at(t, pp_block_ref(b, i), sizeof(*c));
 		uint64_t link = pp_load_rlx(&c->head); /* immutable in index cells */
 
 		if (leaf_live(t, link))
@@ -130,12 +148,19 @@ static pp_ref child_of(struct pp_thread *t, const struct pp_leafblock *b, const 
 	return 0;
 }
 
+static unsigned levels_of(struct pp_list *l)
+{
+	uint64_t levels = pp_load_acq(&l->levels);
+
+	return levels < 1 ? 1 : levels > PP_LEVELS ? PP_LEVELS : (unsigned)levels;
+}
+
 /* One descent to `target` aiming at `aim` (<= k). STEP_AGAIN: *aim was lowered or the way changed. */
 static enum step descend(struct pp_thread *t, unsigned list, unsigned target, const struct pp_ikey *k, bool before, bool write,
 			 struct pp_keybuf *lower, bool *lowered, struct pp_place *p)
 {
 	struct pp_list *l = &pp_engine(t)->list[list];
-	unsigned level = (unsigned)pp_load_acq(&l->levels) - 1;
+	unsigned level = levels_of(l) - 1;
 	pp_ref leaf = pp_load_acq(&l->tower[level > target ? level : target]);
 
 	for (; level > target; level--) {
@@ -163,21 +188,26 @@ static void find(struct pp_thread *t, unsigned list, unsigned level, const struc
 	bool lowered = false;
 	unsigned steps = 0;
 
-	while (descend(t, list, level, k, before, write, &lower, &lowered, p) == STEP_AGAIN)
+	while (descend(t, list, level, k, before, write, &lower, &lowered, p) == STEP_AGAIN) {
 		pp_guard_step(t, &steps);
+		if (steps > PP_TRIES_MAX || pp_damage(t)) {
+			nowhere(t, 0, p);
+			break;
+		}
+	}
 	prefetch_block(p->block);
 }
 
 void pp_index_find(struct pp_thread *t, unsigned list, unsigned level, const struct pp_ikey *k, bool write, struct pp_place *p)
 {
 	find(t, list, level, k, false, write, p);
-	p->at = pp_block_find(t->region, p->block, k, &p->equal);
+	p->at = pp_block_find(t, p->block, k, &p->equal);
 }
 
 void pp_index_find_before(struct pp_thread *t, unsigned list, unsigned level, const struct pp_ikey *k, struct pp_place *p)
 {
 	find(t, list, level, k, true, false, p);
-	p->at = pp_block_find(t->region, p->block, k, &p->equal);
+	p->at = pp_block_find(t, p->block, k, &p->equal);
 }
 
 void pp_index_first(struct pp_thread *t, unsigned list, struct pp_place *p)
@@ -206,14 +236,14 @@ static void live(struct pp_thread *t, pp_ref ref)
 
 void pp_note_unlink(struct pp_thread *t, enum pp_note_kind kind, pp_ref ref, uint64_t where)
 {
-	if (pp_block_state(pp_load_acq(&pp_block_at(t->region, ref)->word)) == PP_BLOCK_PRIVATE)
+	if (pp_ref_inside(t->region, ref, 0) && pp_block_state(pp_load_acq(&pp_block_at(t->region, ref)->word)) == PP_BLOCK_PRIVATE)
 		live(t, ref);
 	pp_note_block(t, kind, ref, where);
 }
 
 bool pp_leaf_swap(struct pp_thread *t, struct pp_place *p, pp_ref block)
 {
-	struct pp_leaf *l = pp_at(t->region, p->leaf);
+	struct pp_leaf *l = pp_leaf_at(t, p->leaf);
 	pp_ref old = pp_head_ref(p->head);
 	uint64_t expected = p->head, old_gen = pp_gen_of(t->region, old);
 
@@ -330,7 +360,7 @@ void pp_index_enter(struct pp_thread *t, unsigned list, unsigned level, uint64_t
 	pp_ref cell;
 	int rc;
 
-	if (level >= PP_LEVELS || low.size < 4)
+	if (level >= PP_LEVELS || low.size < 4 || pp_damage(t))
 		return;
 	if (pp_load_acq(&l->levels) <= level && grow_tower(t, list, level))
 		return;
@@ -358,7 +388,7 @@ static int split(struct pp_thread *t, unsigned list, unsigned level, struct pp_p
 	struct pp_leafblock *b = p->block;
 	bool appended = !b->right && p->at == b->count; /* ascending load: leave the left one full */
 	unsigned half = appended ? e->count - 1 : e->count / 2;
-	struct pp_span sep = pp_index_separator(pp_at(t->region, e->ref[half - 1]), pp_at(t->region, e->ref[half]), level);
+	struct pp_span sep = pp_index_separator(pp_cell_at(t, e->ref[half - 1]), pp_cell_at(t, e->ref[half]), level);
 	pp_ref left_block, right_block, leaf;
 	uint64_t link;
 	int rc = pp_block_build(t, e, half, e->count - half, sep, pp_block_high_span(b), b->right, true, &right_block);
@@ -404,6 +434,11 @@ static bool sealed(const struct pp_place *p)
 	return pp_head_state(p->head) != PP_LEAF_OPEN;
 }
 
+static int unchangeable(struct pp_thread *t)
+{
+	return pp_damage(t) ? pp_damage_report(t) : pp_region_full(t->region);
+}
+
 /* A cell that goes, and the version of its own block that goes with it if it was moved. */
 static void note_replaced(struct pp_thread *t, pp_ref cell, uint64_t where)
 {
@@ -422,11 +457,14 @@ int pp_index_link(struct pp_thread *t, unsigned list, unsigned level, struct pp_
 	uint64_t replaced_gen = 0;
 	int rc;
 
-	if (sealed(p))
-		return pp_region_full(t->region);
+	if (sealed(p) || pp_damage(t))
+		return unchangeable(t);
 	pp_entries_load(&e, p->block);
 	if (p->equal) {
 		replaced = e.ref[p->at];
+		pp_cell_at(t, replaced);
+		if (pp_damage(t))
+			return pp_damage_report(t);
 		replaced_gen = pp_gen_of(t->region, replaced);
 		e.ref[p->at] = ref;
 		note_replaced(t, replaced, list | level << 16);
@@ -454,8 +492,8 @@ int pp_index_unlink(struct pp_thread *t, struct pp_place *p)
 	struct pp_entries e;
 	int rc;
 
-	if (sealed(p))
-		return pp_region_full(t->region);
+	if (sealed(p) || pp_damage(t))
+		return unchangeable(t);
 	pp_entries_load(&e, p->block);
 	pp_entries_drop(&e, p->at);
 	rc = swap_entries(t, p, &e);
@@ -470,7 +508,7 @@ int pp_index_format(struct pp_thread *t)
 	int rc = 0;
 
 	pp_read_enter(t);
-	for (unsigned i = 0; i < e->lists && !rc; i++) {
+	for (unsigned i = 0; i < pp_list_count(e) && !rc; i++) {
 		pp_store_rlx(&e->list[i].levels, 0); /* nobody else is here yet */
 		rc = grow_tower(t, i, 0);
 	}
@@ -482,11 +520,11 @@ int pp_index_format(struct pp_thread *t)
 
 static bool cell_reachable(struct pp_thread *t, unsigned list, unsigned level, pp_ref ref)
 {
-	struct pp_cell *c = pp_at(t->region, ref);
+	struct pp_cell *c = pp_cell_at(t, ref);
 	struct pp_ikey k = {pp_cell_key(c), pp_cell_key_size(c)};
 	struct pp_place p;
 
-	if (level >= pp_load_acq(&pp_engine(t)->list[list].levels))
+	if (pp_damage(t) || level >= pp_load_acq(&pp_engine(t)->list[list].levels))
 		return false;
 	pp_index_find(t, list, level, &k, false, &p);
 	return p.equal && pp_block_ref(p.block, p.at) == ref;
@@ -494,10 +532,10 @@ static bool cell_reachable(struct pp_thread *t, unsigned list, unsigned level, p
 
 static bool leaf_reachable(struct pp_thread *t, unsigned list, unsigned level, pp_ref ref)
 {
-	struct pp_leaf *l = pp_at(t->region, ref);
+	struct pp_leaf *l = pp_leaf_at(t, ref);
 	pp_ref first = pp_load_acq(&pp_engine(t)->list[list].tower[level]);
 	uint64_t head = pp_protect(t, &l->head);
-	struct pp_leafblock *b = pp_at(t->region, pp_head_ref(head));
+	struct pp_leafblock *b;
 	struct pp_ikey k;
 	struct pp_place p;
 
@@ -505,6 +543,7 @@ static bool leaf_reachable(struct pp_thread *t, unsigned list, unsigned level, p
 		return true;
 	if (!first || pp_head_state(head) == PP_LEAF_GONE)
 		return false;
+	b = pp_leafblock_at(t, pp_head_ref(head));
 	k = (struct pp_ikey){pp_block_low(b), b->low_size};
 	pp_index_find(t, list, level, &k, false, &p);
 	return p.leaf == ref;
@@ -513,13 +552,16 @@ static bool leaf_reachable(struct pp_thread *t, unsigned list, unsigned level, p
 static bool block_reachable(struct pp_thread *t, uint64_t where, pp_ref ref)
 {
 	pp_ref leaf = pp_link_ref(where);
-	struct pp_leaf *l = pp_at(t->region, leaf);
-	uint64_t word = pp_load_acq(&pp_block_at(t->region, leaf)->word);
+	struct pp_leaf *l = pp_leaf_at(t, leaf);
+	uint64_t word;
 
+	if (pp_damage(t))
+		return false;
+	word = pp_load_acq(&pp_block_at(t->region, leaf)->word);
 	if (pp_block_gen(word) != pp_link_gen(where) || pp_head_ref(pp_protect(t, &l->head)) != ref)
 		return false;
 	if (pp_block_state(word) == PP_BLOCK_PRIVATE) /* its maker died: was the leaf itself linked? */
-		return leaf_reachable(t, l->shard, l->level, leaf);
+		return l->shard < pp_list_count(pp_engine(t)) && l->level < PP_LEVELS && leaf_reachable(t, l->shard, l->level, leaf);
 	return pp_block_state(word) == PP_BLOCK_LIVE;
 }
 
@@ -527,6 +569,8 @@ bool pp_index_reachable(struct pp_thread *t, uint64_t what, pp_ref ref, uint64_t
 {
 	unsigned list = where & 0xffff, level = (unsigned)(where >> 16);
 
+	if (pp_note_kind(what) != PP_NOTE_BLOCK && (list >= pp_list_count(pp_engine(t)) || level >= PP_LEVELS))
+		return false;
 	switch (pp_note_kind(what)) {
 	case PP_NOTE_BLOCK:
 		return block_reachable(t, where, ref);

@@ -147,7 +147,7 @@ static void engine_format(struct pp_keeper *k)
 
 	e->shards = c->shards ? c->shards : 1;
 	e->strategy = c->strategy;
-	e->lists = c->strategy == PP_STRATEGY_HASH ? e->shards : 1;
+	e->lists = c->strategy == PP_STRATEGY_HASH ? pp_shard_count(e) : 1;
 	pp_shards_format(&k->region);
 	e->magic = PP_MAGIC;
 }

@@ -159,6 +159,21 @@ struct pp_engine {
 	struct pp_stats readers;           /* of read-only clients, whose slots only the daemon sees; house thread, each 100 ms */
 };
 
+/* Bounds of loops and of indices: what stands in shared memory may be damaged. */
+static inline uint32_t pp_shard_count(const struct pp_engine *e)
+{
+	uint32_t n = e->shards;
+
+	return n < 1 ? 1 : n > PP_SHARDS_MAX ? PP_SHARDS_MAX : n;
+}
+
+static inline uint32_t pp_list_count(const struct pp_engine *e)
+{
+	uint32_t n = e->lists;
+
+	return n < 1 ? 1 : n > PP_SHARDS_MAX ? PP_SHARDS_MAX : n;
+}
+
 enum pp_strategy { PP_STRATEGY_SINGLE = 0, PP_STRATEGY_RANGE = 1, PP_STRATEGY_HASH = 2 };
 
 /* Hint table: lines of eight entries {16 tag | 8 generation | 40 key cell}. Lossy; see engine/hint.h. */

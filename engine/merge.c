@@ -19,6 +19,7 @@
 #include "engine/shards.h"
 #include "shm/fault.h"
 
+#define MEETING_MAX 16                 /* sealed leaves that lead to one another: one, unless damage closes a circle */
 #define MERGE_MAX (PP_LEAF_MAX * 5 / 8)
 
 /* Thin: what both hold together leaves room to grow. An empty leaf goes whatever its neighbour holds: when keys are deleted in order the
@@ -50,7 +51,9 @@ void pp_index_drop(struct pp_thread *t, unsigned list, unsigned level, const str
 		if (!p.equal)
 			return;
 		cell = pp_block_ref(p.block, p.at);
-		c = pp_at(t->region, cell);
+		c = pp_cell_at(t, cell);
+		if (pp_damage(t))
+			return;
 		if (pp_load_rlx(&c->head) != link) /* immutable */
 			return;
 		gen = pp_gen_of(t->region, cell);
@@ -72,7 +75,7 @@ static void note_right(struct pp_thread *t, unsigned list, unsigned level, uint6
 /* Steps 2 and 3 for a sealed `right`. False: no memory for step 2, it stays sealed. */
 static bool complete(struct pp_thread *t, unsigned list, unsigned level, pp_ref right, struct pp_leafblock *content)
 {
-	struct pp_leaf *r = pp_at(t->region, right);
+	struct pp_leaf *r = pp_leaf_at(t, right);
 	pp_ref content_ref = pp_ref_of(t->region, content);
 	uint64_t right_link = pp_leaf_link(t, right), content_gen = pp_gen_of(t->region, content_ref);
 	uint64_t expected = content_ref | PP_LEAF_SEALED;
@@ -81,11 +84,14 @@ static bool complete(struct pp_thread *t, unsigned list, unsigned level, pp_ref 
 	struct pp_entries e;
 	struct pp_place p;
 	pp_ref block;
+	uint64_t tries = 0;
 	unsigned node;
 	int rc;
 
 	for (;;) {
 		left_of(t, list, level, content, &p);
+		if (pp_damage(t) || tries++ > PP_TRIES_MAX)
+			return false;
 		if (pp_link_ref(p.block->right) != right) {
 			note_right(t, list, level, right_link, content_ref);
 			break;
@@ -127,9 +133,15 @@ pp_ref pp_merge_meet(struct pp_thread *t, unsigned list, unsigned level, pp_ref 
 {
 	struct pp_place left;
 
+	if (t->meeting++ > MEETING_MAX) {
+		pp_damaged(t, right);
+		t->meeting--;
+		return 0;
+	}
 	if (write)
 		complete(t, list, level, right, b);
 	left_of(t, list, level, b, &left);
+	t->meeting--;
 	return pp_link_ref(left.block->right) == right ? 0 : left.leaf; /* a writer: no memory, pp_index_link will say so */
 }
 
@@ -143,17 +155,17 @@ static bool merge_right(struct pp_thread *t, unsigned list, unsigned level, cons
 
 	if (!right || pp_head_state(p->head) != PP_LEAF_OPEN)
 		return false;
-	r = pp_at(t->region, right);
+	r = pp_leaf_at(t, right);
 	head = pp_protect(t, &r->head);
 	if (pp_head_state(head) == PP_LEAF_GONE)
 		return false;
-	content = pp_at(t->region, pp_head_ref(head));
+	content = pp_leafblock_at(t, pp_head_ref(head));
+	if (pp_damage(t))
+		return false;
 	if (pp_head_state(head) == PP_LEAF_OPEN) {
-		struct pp_leaf *rr = pp_at(t->region, pp_link_ref(content->right));
-
 		if (!thin(p->block, content))
 			return false;
-		if (content->right && pp_head_state(pp_load_acq(&rr->head)) != PP_LEAF_OPEN)
+		if (content->right && pp_head_state(pp_load_acq(&pp_leaf_at(t, pp_link_ref(content->right))->head)) != PP_LEAF_OPEN)
 			return false; /* one at a time: that one is completed first */
 		if (!pp_cas_acqrel(&r->head, &head, head | PP_LEAF_SEALED))
 			return false;
@@ -170,7 +182,7 @@ int pp_index_merge(struct pp_thread *t, unsigned list, unsigned level, struct pp
 
 	/* Its entry in the level above went too, so a leaf there may be thin now. */
 	for (; merge_right(t, list, level, p, &low); merged = 1) {
-		if (++level >= pp_load_acq(&pp_engine(t)->list[list].levels))
+		if (++level >= pp_load_acq(&pp_engine(t)->list[list].levels) || level >= PP_LEVELS)
 			return 1;
 		pp_index_find(t, list, level, &low.key, true, p);
 	}

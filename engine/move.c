@@ -54,8 +54,11 @@ int pp_cell_copy(struct pp_thread *t, const struct pp_cell *from, uint64_t head,
 	struct pp_version *v = pp_version_at(t, head & ~PP_MOVING), *w;
 	struct pp_cell *c;
 	pp_ref version;
-	int rc = pp_alloc(t, copy_bytes(from, v), PP_KIND_CELL, copy);
+	int rc;
 
+	if (!pp_version_whole(t, head & ~PP_MOVING, v) || pp_damage(t))
+		return pp_damage_report(t);
+	rc = pp_alloc(t, copy_bytes(from, v), PP_KIND_CELL, copy);
 	if (rc)
 		return rc;
 	c = pp_at(t->region, *copy);
@@ -76,7 +79,7 @@ int pp_cell_copy(struct pp_thread *t, const struct pp_cell *from, uint64_t head,
 
 int pp_cell_move(struct pp_thread *t, pp_ref cell)
 {
-	struct pp_cell *c = pp_at(t->region, cell);
+	struct pp_cell *c = pp_cell_at(t, cell);
 	struct pp_ikey k = {pp_cell_key(c), pp_cell_key_size(c)};
 	uint64_t hash = pp_cell_hash(c);
 	unsigned list = pp_list_of(t, hash);
@@ -86,7 +89,7 @@ int pp_cell_move(struct pp_thread *t, pp_ref cell)
 
 	do {
 		pp_index_find(t, list, 0, &k, true, &p);
-		if (!p.equal || pp_block_ref(p.block, p.at) != cell) {
+		if (pp_damage(t) || !p.equal || pp_block_ref(p.block, p.at) != cell) {
 			if (copy)
 				pp_alloc_cancel(t, copy);
 			return 0;
@@ -114,13 +117,13 @@ uint64_t pp_moving_head(struct pp_thread *t, struct pp_cell **cell)
 	pp_index_find(t, pp_list_of(t, pp_cell_hash(*cell)), 0, &k, false, &p);
 	if (!p.equal)
 		return 0;
-	*cell = pp_at(t->region, pp_block_ref(p.block, p.at));
+	*cell = pp_cell_at(t, pp_block_ref(p.block, p.at));
 	return pp_protect(t, &(*cell)->head) & ~PP_MOVING;
 }
 
 pp_ref pp_moved_version(struct pp_thread *t, pp_ref cell)
 {
-	uint64_t head = pp_load_acq(&((struct pp_cell *)pp_at(t->region, cell))->head);
+	uint64_t head = pp_load_acq(&pp_cell_at(t, cell)->head);
 
 	if (!(head & PP_MOVING) || pp_version_inline(pp_version_at(t, head & ~PP_MOVING)))
 		return 0;
@@ -133,7 +136,7 @@ void pp_moved_retire(struct pp_thread *t, pp_ref cell, uint64_t gen)
 
 	if (version)
 		pp_retire_moved(t, version, pp_gen_of(t->region, version));
-	if (pp_load_acq(&((struct pp_cell *)pp_at(t->region, cell))->head) & PP_MOVING)
+	if (pp_load_acq(&pp_cell_at(t, cell)->head) & PP_MOVING)
 		pp_retire_moved(t, cell, gen);
 	else
 		pp_retire(t, cell, gen);

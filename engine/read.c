@@ -46,7 +46,7 @@ pp_ref pp_cell_find(struct pp_thread *t, uint64_t hash, const struct pp_key *k)
 
 int pp_hit_fill(struct pp_thread *t, pp_ref cell_ref, uint64_t snapshot, struct pp_hit *out)
 {
-	struct pp_cell *cell = pp_at(t->region, cell_ref);
+	struct pp_cell *cell = pp_cell_at(t, cell_ref);
 	uint64_t state;
 	pp_ref ref = snapshot == PP_LATEST ? pp_version_newest(t, cell, &state) : 0;
 	struct pp_version *v;
@@ -57,6 +57,8 @@ int pp_hit_fill(struct pp_thread *t, pp_ref cell_ref, uint64_t snapshot, struct 
 		return PPDB_NOTFOUND;
 	PP_FAULT_POINT("read.found");
 	v = pp_version_at(t, ref);
+	if (__builtin_expect(!pp_version_whole(t, ref, v), 0))
+		return PPDB_NOTFOUND;
 	if (__builtin_expect(pp_version_flags(v) != 0, 0) && (pp_version_flags(v) & PP_V_TOMBSTONE || pp_expired(t, v)))
 		return PPDB_NOTFOUND;
 	pp_hit_set(out, cell, v, state);
@@ -74,7 +76,7 @@ static int read_key(struct pp_thread *t, const struct pp_key *k, uint64_t hash, 
 {
 	pp_ref cell = pp_cell_find(t, hash, k);
 
-	return cell ? pp_hit_fill(t, cell, snapshot, out) : PPDB_NOTFOUND;
+	return pp_damage_result(t, cell ? pp_hit_fill(t, cell, snapshot, out) : PPDB_NOTFOUND);
 }
 
 int pp_read(struct pp_thread *t, const struct pp_key *key, uint64_t snapshot, struct pp_hit *out)

@@ -20,21 +20,26 @@
 /* A PRIVATE cell may have been linked by the dead one, or not. */
 static bool cell_linked(struct pp_thread *t, pp_ref cell)
 {
-	uint64_t hash = pp_cell_hash(pp_at(t->region, cell));
+	uint64_t hash = pp_cell_hash(pp_cell_at(t, cell));
 
-	return pp_index_reachable(t, PP_NOTE_WHAT(PP_NOTE_CELL, 0), cell, pp_list_of(t, hash));
+	return !pp_damage(t) && pp_index_reachable(t, PP_NOTE_WHAT(PP_NOTE_CELL, 0), cell, pp_list_of(t, hash));
 }
 
 static bool version_reachable(struct pp_thread *t, pp_ref block, uint64_t where)
 {
 	pp_ref cell = pp_link_ref(where);
-	enum pp_block_state state = pp_block_state(pp_load_acq(&pp_block_at(t->region, cell)->word));
+	enum pp_block_state state;
+
+	pp_cell_at(t, cell);
+	if (pp_damage(t))
+		return false;
+	state = pp_block_state(pp_load_acq(&pp_block_at(t->region, cell)->word));
 
 	if (pp_gen_of(t->region, cell) != pp_link_gen(where) || state == PP_BLOCK_FREE || state == PP_BLOCK_RETIRED)
 		return false;
 	if (state == PP_BLOCK_PRIVATE && !cell_linked(t, cell))
 		return false;
-	return pp_version_reachable(t, pp_at(t->region, cell), block + offsetof(struct pp_version_block, v));
+	return pp_version_reachable(t, pp_cell_at(t, cell), block + offsetof(struct pp_version_block, v));
 }
 
 static bool reachable(struct pp_thread *t, uint64_t what, pp_ref ref, uint64_t where)
@@ -51,7 +56,9 @@ static void settle_operation(struct pp_keeper *k, struct pp_slot *s)
 	pp_ref version = pp_load_acq(&s->op_version);
 	uint64_t block = pp_load_acq(&s->op_block), expected = PP_STATE(PP_PENDING, 0, 0);
 
-	if (!version || pp_gen_of(&k->region, pp_link_ref(block)) != pp_link_gen(block))
+	if (!version || !pp_ref_inside(&k->region, version, sizeof(struct pp_version)) || !pp_ref_inside(&k->region, pp_link_ref(block), 8))
+		return;
+	if (pp_gen_of(&k->region, pp_link_ref(block)) != pp_link_gen(block))
 		return;
 	if (pp_block_state(pp_load_acq(&pp_block_at(&k->region, pp_link_ref(block))->word)) == PP_BLOCK_FREE)
 		return;
@@ -107,7 +114,7 @@ static void settle_notes(struct pp_keeper *k, struct pp_slot *s)
 		pp_ref ref = pp_load_acq(&s->note[i].ref);
 		uint64_t what = pp_load_rlx(&s->note[i].what), word;
 
-		if (!ref)
+		if (!ref || !pp_ref_inside(&k->region, ref, 8))
 			continue;
 		word = pp_load_acq(&pp_block_at(&k->region, ref)->word);
 		if (pp_note_kind(what) == PP_NOTE_GATHER) {
@@ -117,8 +124,9 @@ static void settle_notes(struct pp_keeper *k, struct pp_slot *s)
 		}
 		if (pp_block_state(word) != PP_BLOCK_LIVE || pp_block_gen(word) != pp_note_gen(what))
 			continue;
-		if (!reachable(t, what, ref, pp_load_rlx(&s->note[i].where)))
+		if (!reachable(t, what, ref, pp_load_rlx(&s->note[i].where)) && !pp_damage(t))
 			pp_retire_moved(t, ref, pp_note_gen(what)); /* perhaps it was */
+		pp_damage_result(t, 0); /* what cannot be judged stays */
 	}
 }
 
@@ -138,7 +146,7 @@ static bool linked(void *ctx, pp_ref payload, uint64_t gen)
 		if (pp_note_kind(what) == PP_NOTE_GATHER && pp_load_acq(&n->ref) && gathered(&c->k->house, n, payload))
 			return true;
 		if (pp_load_acq(&n->ref) == payload && pp_note_gen(what) == (gen & PP_GEN_MASK))
-			return reachable(&c->k->house, what, payload, pp_load_rlx(&n->where));
+			return reachable(&c->k->house, what, payload, pp_load_rlx(&n->where)) || pp_damage_result(&c->k->house, 0);
 	}
 	return false;
 }
@@ -215,7 +223,8 @@ bool pp_reap_step(struct pp_keeper *k)
 	for (unsigned i = 0; i < high; i++) {
 		uint64_t owner = pp_load_acq(&k->region.slots[i].owner);
 
-		if (pp_slot_state(owner) == PP_SLOT_CLAIMED && pp_load_acq(&k->gone[pp_slot_proc(owner)]))
+		if (pp_slot_state(owner) == PP_SLOT_CLAIMED && pp_slot_proc(owner) < k->region.fixed.procs &&
+		    pp_load_acq(&k->gone[pp_slot_proc(owner)]))
 			pp_reap_slot(k, i);
 		if (pp_slot_state(pp_load_acq(&k->region.slots[i].owner)) == PP_SLOT_LEAVING) {
 			if (drained(k, i))

@@ -32,12 +32,12 @@ static bool removable(struct pp_thread *t, pp_ref head, uint64_t durable, pp_ref
 	if (pp_state_status(s) == PP_ABORTED) {
 		*below = older & PP_CUT ? 0 : pp_older_ref(older);
 		if (!*below)
-			return true;
+			return !pp_damage(t);
 		v = pp_version_at(t, *below);
 		older = pp_load_acq(&v->older);
 		s = pp_load_acq(&v->state);
 	}
-	if (pp_state_status(s) != PP_COMMITTED || !(pp_version_flags(v) & PP_V_TOMBSTONE))
+	if (pp_damage(t) || pp_state_status(s) != PP_COMMITTED || !(pp_version_flags(v) & PP_V_TOMBSTONE))
 		return false;
 	*later = true;
 	return (!older || older & PP_CUT) && pp_state_epoch(s) <= durable && pp_state_epoch(s) <= t->safe.prune_floor;
@@ -46,7 +46,7 @@ static bool removable(struct pp_thread *t, pp_ref head, uint64_t durable, pp_ref
 /* False: no memory for the leaf's next block; the DEAD cell stays in it for now. */
 static bool unlink_cell(struct pp_thread *t, pp_ref cell_ref, uint64_t hash)
 {
-	struct pp_cell *c = pp_at(t->region, cell_ref);
+	struct pp_cell *c = pp_cell_at(t, cell_ref);
 	struct pp_ikey k = {pp_cell_key(c), pp_cell_key_size(c)};
 	unsigned list = pp_list_of(t, hash);
 	uint64_t gen = pp_gen_of(t->region, cell_ref);
@@ -55,7 +55,7 @@ static bool unlink_cell(struct pp_thread *t, pp_ref cell_ref, uint64_t hash)
 
 	do {
 		pp_index_find(t, list, 0, &k, true, &p);
-		if (!p.equal || pp_block_ref(p.block, p.at) != cell_ref)
+		if (pp_damage(t) || !p.equal || pp_block_ref(p.block, p.at) != cell_ref)
 			return true; /* a writer has put a new cell in its place, and retired this one */
 		pp_note_unlink(t, PP_NOTE_CELL, cell_ref, list);
 		rc = pp_index_unlink(t, &p);
@@ -84,7 +84,7 @@ static pp_ref note_version(struct pp_thread *t, pp_ref cell, pp_ref version)
 
 static bool remove_cell(struct pp_thread *t, pp_ref cell_ref, uint64_t head, pp_ref below)
 {
-	struct pp_cell *c = pp_at(t->region, cell_ref);
+	struct pp_cell *c = pp_cell_at(t, cell_ref);
 	uint64_t hash = pp_cell_hash(c);
 	pp_ref block, block_below;
 
@@ -108,21 +108,26 @@ static bool remove_cell(struct pp_thread *t, pp_ref cell_ref, uint64_t head, pp_
 bool pp_cell_tidy(struct pp_thread *t, uint64_t cell_link, uint64_t durable)
 {
 	pp_ref cell_ref = pp_link_ref(cell_link);
-	struct pp_cell *c = pp_at(t->region, cell_ref);
+	struct pp_cell *c;
 	bool more = false, later = false;
 	uint64_t head;
 	pp_ref below;
 
 	pp_read_enter(t);
 	if (pp_hint_live(t, cell_ref, pp_link_gen(cell_link), PP_GEN_MASK, PP_KIND_CELL)) {
+		c = pp_cell_at(t, cell_ref);
 		more = pp_version_prune(t, c, TIDY_STEPS);
 		head = pp_protect(t, &c->head);
-		if (head == PP_DEAD) {
+		if (pp_damage(t)) {
+			more = false; /* it stays as it is: nothing is known of it */
+		} else if (head == PP_DEAD) {
 			later = !unlink_cell(t, cell_ref, pp_cell_hash(c)); /* left behind by a keeper that died */
 		} else if (head && !(head & PP_MOVING) && removable(t, head, durable, &below, &later)) {
 			later = !remove_cell(t, cell_ref, head, below);
 		}
 	}
 	pp_read_leave(t);
+	if (pp_damage(t))
+		later = !pp_damage_report(t);
 	return more || later;
 }

@@ -32,7 +32,7 @@
 uint64_t pp_record_bytes(struct pp_thread *t, pp_ref version)
 {
 	const struct pp_version *v = pp_version_at(t, version);
-	const struct pp_cell *c = pp_at(t->region, pp_version_cell(t, version));
+	const struct pp_cell *c = pp_cell_at(t, pp_version_cell(t, version));
 
 	return pp_record_size(c->key_size, v->size);
 }

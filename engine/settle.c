@@ -125,10 +125,12 @@ static int settle_entry(struct pp_keeper *k, unsigned slot, uint64_t epoch, pp_r
 {
 	struct pp_version *v = pp_version_at(&k->stepper, ref);
 	pp_ref cell = pp_version_cell(&k->stepper, ref);
-	const struct pp_cell *c = pp_at(&k->region, cell);
+	const struct pp_cell *c = pp_cell_at(&k->stepper, cell);
 	uint64_t bytes = pp_record_size(c->key_size, v->size);
 	int rc;
 
+	if (!pp_record_sound(&k->stepper, ref)) /* an acknowledged write, perhaps: nothing that came after it may be called durable */
+		return pp_damage_report(&k->stepper);
 	if (committed_by(v, slot, tag) || PP_MUTANT("settle.logged_twice")) {
 		rc = log_version(k, epoch, c, v);
 		if (rc)

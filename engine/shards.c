@@ -16,7 +16,7 @@
 
 unsigned pp_list_of(const struct pp_thread *t, uint64_t hash)
 {
-	uint32_t lists = pp_engine(t)->lists;
+	uint32_t lists = pp_list_count(pp_engine(t));
 
 	return lists > 1 ? (unsigned)((hash >> 32) * lists >> 32) : 0;
 }
@@ -35,7 +35,7 @@ static bool above(const struct pp_engine *e, unsigned i, const struct pp_ikey *k
 
 unsigned pp_shard_at(const struct pp_engine *e, unsigned list, const struct pp_ikey *k)
 {
-	unsigned low = 0, high = e->shards;
+	unsigned low = 0, high = pp_shard_count(e);
 	uint64_t first;
 
 	if (e->strategy != PP_STRATEGY_RANGE)

@@ -19,6 +19,7 @@
 
 #define SETTLE_TIMEOUT_NS UINT64_C(5000000000)
 #define NAP_NS UINT64_C(200000)
+#define HOLD_TRIES 1000000             /* each but the first is due to a new announcement */
 
 static int wait_settled(struct pp_thread *t, uint64_t epoch)
 {
@@ -42,11 +43,14 @@ int pp_snapshot_hold(struct pp_thread *t, uint64_t at_least, uint64_t *s)
 {
 	struct pp_globals *g = t->region->globals;
 	int rc = wait_settled(t, at_least);
+	unsigned tries = 0;
 
 	if (rc)
 		return rc;
 	pp_store_rel(&t->slot->snapshot_era, pp_era(t)); /* before S: who sees S sees it (shm/reclaim.c) */
 	do {
+		if (++tries > HOLD_TRIES)
+			return pp_detail(PPDB_CORRUPT, "the store's memory is damaged: it announces a cut that it has not reached");
 		*s = pp_load_acq(&g->settled_epoch);
 		PP_FAULT_POINT("snapshot.hold.chosen");
 		pp_store_rel(&t->slot->snapshot, *s);

@@ -29,10 +29,10 @@
  */
 static struct pp_leafblock *right_block(struct pp_thread *t, const struct pp_leafblock *b)
 {
-	struct pp_leaf *leaf = pp_at(t->region, pp_link_ref(b->right));
+	struct pp_leaf *leaf = pp_leaf_at(t, pp_link_ref(b->right));
 	uint64_t head = pp_protect(t, &leaf->head);
 
-	return pp_head_state(head) == PP_LEAF_OPEN ? pp_at(t->region, pp_head_ref(head)) : NULL;
+	return pp_head_state(head) == PP_LEAF_OPEN ? pp_leafblock_at(t, pp_head_ref(head)) : NULL;
 }
 
 /* ---- the scout --------------------------------------------------------------------------------------------------- */
@@ -141,9 +141,9 @@ static bool take(struct pp_cursor *c, struct pp_stream *s)
 	return pp_hit_fill(c->t, pp_block_ref(s->block, (unsigned)s->at), c->snapshot, &s->hit) == 0;
 }
 
-static bool key_at_least(const struct pp_thread *t, const struct pp_stream *s, const struct pp_keybuf *limit)
+static bool key_at_least(struct pp_thread *t, const struct pp_stream *s, const struct pp_keybuf *limit)
 {
-	return pp_cell_compare(pp_at(t->region, pp_block_ref(s->block, (unsigned)s->at)), &limit->key) >= 0;
+	return pp_cell_compare(pp_cell_at(t, pp_block_ref(s->block, (unsigned)s->at)), &limit->key) >= 0;
 }
 
 /* Goes on to the block where this one's high key is. */
@@ -152,6 +152,8 @@ static void next_block(struct pp_cursor *c, struct pp_stream *s)
 	struct pp_leafblock *next = s->next ? s->next : right_block(c->t, s->block);
 
 	pp_keybuf_copy(&s->bound, pp_block_high(s->block), s->block->high_size);
+	if (next && !pp_block_rises(s->block, next))
+		next = pp_damaged(c->t, pp_link_ref(s->block->right));
 	s->loaded = next != NULL;
 	if (!next)
 		return;
@@ -164,7 +166,7 @@ static void next_block(struct pp_cursor *c, struct pp_stream *s)
 static void forward_step(struct pp_cursor *c, struct pp_stream *s)
 {
 	s->have = false;
-	while (!s->done) {
+	while (!s->done && !pp_damage(c->t)) {
 		if (!s->loaded)
 			load_forward(c, s);
 		for (; s->at < s->block->count; s->at++) {
@@ -190,7 +192,7 @@ static void forward_step(struct pp_cursor *c, struct pp_stream *s)
 static void backward_step(struct pp_cursor *c, struct pp_stream *s)
 {
 	s->have = false;
-	while (!s->done) {
+	while (!s->done && !pp_damage(c->t)) {
 		if (!s->loaded)
 			load_backward(c, s);
 		for (; s->at >= 0; s->at--) {

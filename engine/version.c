@@ -38,7 +38,8 @@ void pp_version_fill(struct pp_version *v, uint64_t seq, unsigned flags, const v
 
 pp_ref pp_version_visible(struct pp_thread *t, struct pp_cell *cell, uint64_t snapshot, uint64_t *state)
 {
-	uint64_t at, older;
+	struct pp_circle circle = {0, 0};
+	uint64_t at, older, again = 0;
 	unsigned steps = 0;
 
 again:
@@ -64,20 +65,27 @@ again:
 			return at;
 		}
 		if (older & PP_CUT) {
-			if (snapshot == PP_LATEST)
+			if (snapshot == PP_LATEST && ++again < PP_TRIES_MAX)
 				goto again; /* decided and superseded since: there is a newer one */
+			if (snapshot == PP_LATEST)
+				pp_damaged(t, at);
 			return 0;
 		}
 		at = pp_older_ref(older);
+		if (at && pp_circle_closes(&circle, at)) {
+			pp_damaged(t, at);
+			return 0;
+		}
 	}
 	return 0;
 }
 
 bool pp_version_reachable(struct pp_thread *t, struct pp_cell *cell, pp_ref version)
 {
+	struct pp_circle circle = {0, 0};
 	uint64_t at = pp_protect(t, &cell->head) & ~PP_MOVING;
 
-	while (at && at != PP_DEAD) {
+	while (at && at != PP_DEAD && !pp_damage(t) && !pp_circle_closes(&circle, at)) {
 		if (at == version)
 			return true;
 		at = pp_older_ref(pp_load_acq(&pp_version_at(t, at)->older));
@@ -90,7 +98,7 @@ uint64_t pp_version_help(struct pp_thread *t, pp_ref version)
 	struct pp_version *v = pp_version_at(t, version);
 	uint64_t s = pp_load_acq(&v->state);
 
-	if (pp_state_status(s) != PP_PENDING)
+	if (pp_state_status(s) != PP_PENDING || !pp_record_sound(t, version))
 		return s;
 	if (!pp_ring_reserve_help(t, pp_record_bytes(t, version)))
 		return s;
@@ -107,7 +115,7 @@ static void retire_version(struct pp_thread *t, pp_ref version)
 	struct pp_version *v = pp_version_at(t, version);
 	pp_ref block;
 
-	if (pp_version_inline(v))
+	if (pp_version_inline(v) || pp_damage(t))
 		return; /* its bytes belong to the cell */
 	block = pp_version_block(version);
 	pp_retire(t, block, pp_gen_of(t->region, block));
@@ -117,7 +125,7 @@ static void note_version(struct pp_thread *t, struct pp_cell *cell, pp_ref versi
 {
 	pp_ref c = pp_ref_of(t->region, cell);
 
-	if (!pp_version_inline(pp_version_at(t, version)))
+	if (!pp_version_inline(pp_version_at(t, version)) && !pp_damage(t))
 		pp_note_unlink(t, PP_NOTE_VERSION, pp_version_block(version), PP_LINK(c, pp_gen_of(t->region, c)));
 }
 
@@ -134,13 +142,13 @@ static void cut(struct pp_thread *t, struct pp_cell *cell, struct pp_version *v)
 		tail = pp_older_ref(pp_load_acq(&pp_version_at(t, tail)->older));
 	}
 	PP_FAULT_POINT("prune.cut.noted");
-	if (tail) { /* too long to be noted at once: its versions leave one by one */
+	if (tail || pp_damage(t)) { /* too long to be noted at once: its versions leave one by one */
 		pp_notes_clear(t);
 		return;
 	}
 	if (pp_cas_seq(&v->older, &older, PP_CUT)) {
 		PP_FAULT_POINT("prune.cut.done");
-		for (tail = pp_older_ref(older); tail;) {
+		for (tail = pp_older_ref(older); tail && noted--;) {
 			uint64_t next = pp_older_ref(pp_load_acq(&pp_version_at(t, tail)->older));
 
 			retire_version(t, tail);
@@ -157,6 +165,8 @@ static bool unlink_below(struct pp_thread *t, struct pp_cell *cell, struct pp_ve
 	uint64_t older = pp_load_acq(&victim->older), expected = w;
 	bool out;
 
+	if (pp_damage(t))
+		return false;
 	PP_FAULT_POINT("prune.unlink.chosen");
 	while (!(older & PP_FROZEN))
 		if (pp_cas_acqrel(&victim->older, &older, older | PP_FROZEN))
@@ -184,6 +194,8 @@ bool pp_version_prune(struct pp_thread *t, struct pp_cell *cell, unsigned steps)
 		uint64_t older = pp_load_acq(&w->older), s = pp_load_acq(&w->state), tag = pp_state_epoch(s);
 		bool aborted = pp_state_status(s) == PP_ABORTED, committed = pp_state_status(s) == PP_COMMITTED;
 
+		if (pp_damage(t))
+			return false;
 		/* Someone unlinks v itself: below it only the new predecessor counts (tests/model/chain.pml, M_PASS_FROZEN). */
 		if (v && pp_load_acq(&v->older) & PP_FROZEN)
 			return true;

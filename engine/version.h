@@ -4,6 +4,7 @@
 #ifndef PP_ENGINE_VERSION_H
 #define PP_ENGINE_VERSION_H
 
+#include "engine/sound.h"
 #include "engine/key.h"
 #include "shm/alloc.h"
 #include "shm/reclaim.h"
@@ -15,11 +16,6 @@ static inline pp_ref pp_cell_inline_version(const struct pp_thread *t, pp_ref ce
 	const struct pp_cell *c = pp_at(t->region, cell);
 
 	return (cell + offsetof(struct pp_cell, key) + c->key_size + 7) & ~UINT64_C(7);
-}
-
-static inline struct pp_version *pp_version_at(const struct pp_thread *t, pp_ref ref)
-{
-	return pp_at(t->region, ref);
 }
 
 static inline bool pp_version_inline(const struct pp_version *v)
@@ -34,14 +30,14 @@ static inline pp_ref pp_version_block(pp_ref version)
 }
 
 /* PP_LINK of the key cell; an inline version's cell is its own block, so generation 0 stands for "the block is alive". */
-static inline pp_ref pp_version_cell(const struct pp_thread *t, pp_ref version)
+static inline pp_ref pp_version_cell(struct pp_thread *t, pp_ref version)
 {
 	const struct pp_version *v = pp_version_at(t, version);
 	const struct pp_version_block *b;
 
 	if (pp_version_inline(v))
 		return version - v->cell_back;
-	b = pp_at(t->region, pp_version_block(version));
+	b = pp_sound_at(t, pp_version_block(version), sizeof(*b));
 	return pp_link_ref(b->cell);
 }
 
@@ -66,6 +62,15 @@ static inline uint64_t pp_version_bytes(uint64_t value_size, uint64_t expires_ms
 
 /* Fills a version that nobody can see yet. */
 void pp_version_fill(struct pp_version *, uint64_t seq, unsigned flags, const void *value, uint64_t size, uint64_t expires_ms);
+
+/* Can it go into the log: cell, key and value lie where they must? */
+static inline bool pp_record_sound(struct pp_thread *t, pp_ref version)
+{
+	struct pp_version *v = pp_version_at(t, version);
+	const struct pp_cell *c = pp_cell_at(t, pp_version_cell(t, version));
+
+	return !pp_damage(t) && c->key_size && pp_version_whole(t, version, v);
+}
 
 /* ---- reading ---------------------------------------------------------------------------------------------------- */
 

@@ -83,6 +83,8 @@ static void look(struct pp_thread *t, struct pp_cell *cell, struct base *b)
 	if (!ref)
 		return;
 	v = pp_version_at(t, ref);
+	if (!pp_version_whole(t, ref, v))
+		return;
 	b->tag = pp_state_epoch(state);
 	b->seq = pp_version_seq(v);
 	b->present = !(pp_version_flags(v) & PP_V_TOMBSTONE) && !pp_expired(t, v);
@@ -165,7 +167,7 @@ static int finish(struct attempt *a, pp_ref cell, pp_ref version)
 		return pp_detail(PPDB_EVICTED, "this process was taken for dead and its write was undone; attach again");
 	if (seq > 1) {
 		pp_safe_refresh(t->region, &t->safe);
-		pp_version_prune(t, pp_at(t->region, cell), seq % DEEP_EVERY ? PRUNE_STEPS : PRUNE_DEEP);
+		pp_version_prune(t, pp_cell_at(t, cell), seq % DEEP_EVERY ? PRUNE_STEPS : PRUNE_DEEP);
 	}
 	return 0;
 }
@@ -195,6 +197,8 @@ static int decided_head(struct pp_thread *t, struct pp_cell *cell, uint64_t *hea
 			return rc ? rc : -EAGAIN;
 		}
 		state = pp_load_acq(&pp_version_at(t, *head)->state);
+		if (pp_damage(t))
+			return pp_damage_report(t);
 		if (pp_state_status(state) != PP_PENDING || PP_MUTANT("write.over_pending"))
 			return 0;
 		if (tries < LOOKS) {
@@ -202,7 +206,7 @@ static int decided_head(struct pp_thread *t, struct pp_cell *cell, uint64_t *hea
 			continue;
 		}
 		if (pp_state_status(pp_version_help(t, *head)) == PP_PENDING)
-			return pp_load_acq(&t->region->globals->barred) ? pp_arena_barred() :
+			return pp_damage(t) ? pp_damage_report(t) : pp_load_acq(&t->region->globals->barred) ? pp_arena_barred() :
 				pp_detail(PPDB_OVERLOAD, "the log ring is full: writes come faster than the disk takes them");
 		pp_backoff_wait(&backoff, t);
 	}
@@ -242,7 +246,7 @@ static pp_ref block_version(pp_ref block)
 static int overwrite(struct attempt *a, pp_ref cell_ref)
 {
 	struct pp_thread *t = a->t;
-	struct pp_cell *cell = pp_at(t->region, cell_ref);
+	struct pp_cell *cell = pp_cell_at(t, cell_ref);
 	struct pp_version *v;
 	struct base base;
 	uint64_t head, gen;
@@ -254,6 +258,8 @@ static int overwrite(struct attempt *a, pp_ref cell_ref)
 			return rc;
 		PP_FAULT_POINT("write.overwrite.decided");
 		look(t, cell, &base);
+		if (pp_damage(t))
+			return pp_damage_report(t);
 		rc = judge(a, &base);
 		if (rc)
 			return pp_load_acq(&cell->head) == PP_DEAD ? -EAGAIN : rc;
@@ -384,6 +390,8 @@ static int try_once(struct attempt *a)
 			return rc;
 	}
 	pp_index_find(t, list, 0, &a->key.key, true, &place);
+	if (pp_damage(t))
+		return pp_damage_report(t);
 	if (place.equal) {
 		cell = pp_block_ref(place.block, place.at);
 		rc = overwrite(a, cell);
@@ -490,6 +498,8 @@ int pp_write(struct pp_thread *t, struct pp_write *w)
 	a.hash = pp_key_hash(&w->key);
 	node = pp_shard_prefer(t, pp_list_of(t, a.hash), &a.key.key);
 	rc = write_key(&a);
+	rc = rc ? pp_damage_result(t, rc) : 0; /* what is done is done: damage met afterwards is the next operation's */
+	t->damage = 0;
 	pp_thread_prefer(t, node);
 	pp_op_end_key(t, op, start, &w->key, a.hash);
 	return rc;

@@ -55,6 +55,9 @@ static bool take_free_bits(struct pp_thread *t, struct pp_hand *h, unsigned klas
 		if (!bits)
 			continue;
 		pp_store_rlx(&p->free[w], 0); /* owner */
+		bits &= pp_word_mask(klass, w);
+		if (!bits)
+			continue; /* damage: the page has no such blocks */
 		take_word(t, h, klass, w, bits);
 		return true;
 	}
@@ -134,7 +137,7 @@ static void drop_parked(struct pp_thread *t)
 	for (unsigned i = 0; i < PP_PARKED; i++) {
 		uint32_t page = pp_load_rlx(&t->slot->parked[i]); /* owner */
 
-		if (page && holds_private(t, page - 1))
+		if (page && page <= pp_pages_committed(t->region) && holds_private(t, page - 1))
 			pp_store_rel(&t->slot->parked[kept++], page); /* an entry may stand twice for a moment, never not at all */
 	}
 	for (unsigned i = kept; i < PP_PARKED; i++)
@@ -319,6 +322,8 @@ void pp_alloc_cancel(struct pp_thread *t, pp_ref ref)
 		pp_large_cancel(t, page);
 		return;
 	}
+	if (pp_page_type(page_word) != PP_PAGE_BLOCKS || klass >= PP_CLASS_COUNT)
+		return;
 	if (pp_hand_of(t, klass)->page == page + 1) {
 		cancel_own(t, pp_hand_of(t, klass), b, word, pp_block_index(klass, ref - pp_page_ref(r, page)));
 		return;
@@ -332,8 +337,11 @@ void pp_alloc_cancel(struct pp_thread *t, pp_ref ref)
 void pp_alloc_live(struct pp_thread *t, pp_ref ref, uint64_t gen)
 {
 	struct pp_block *b = pp_block_at(t->region, ref);
-	uint64_t word = pp_load_acq(&b->word);
+	uint64_t word;
 
+	if (!pp_ref_inside(t->region, ref, 0))
+		return;
+	word = pp_load_acq(&b->word);
 	while (pp_block_state(word) == PP_BLOCK_PRIVATE && pp_block_gen(word) == (gen & PP_GEN_MASK))
 		/* [alloc.live:word] pairs [alloc.hint:word]: who finds it LIVE finds it linked */
 		if (pp_cas_acqrel(&b->word, &word, pp_block_with(word, PP_BLOCK_LIVE)))
@@ -350,7 +358,7 @@ static inline bool at_least(uint64_t bits, unsigned count)
 
 void pp_limbo_add(struct pp_region *r, pp_ref ref)
 {
-	uint64_t page = pp_page_index(r, ref), bit, old;
+	uint64_t page = pp_page_index(r, ref - sizeof(struct pp_block)), bit, old;
 	struct pp_page *p = &r->pages[page];
 	uint64_t word = pp_load_acq(&p->word); /* type and class stand as long as the block is not FREE */
 	unsigned klass = pp_page_class(word), index;
@@ -379,8 +387,11 @@ void pp_limbo_add(struct pp_region *r, pp_ref ref)
 static bool retire(struct pp_thread *t, pp_ref ref, uint64_t gen, uint64_t moved)
 {
 	struct pp_block *b = pp_block_at(t->region, ref);
-	uint64_t word = pp_load_acq(&b->word);
+	uint64_t word;
 
+	if (!pp_ref_inside(t->region, ref, 0))
+		return false;
+	word = pp_load_acq(&b->word);
 	/* [alloc.retire:moving] pairs [reap.slot:moving]: before the header, so a RETIRED block without a bit is found */
 	pp_store_rel(&t->slot->moving, ref);
 	do {

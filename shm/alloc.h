@@ -54,6 +54,8 @@ bool pp_retire_moved(struct pp_thread *t, pp_ref ref, uint64_t gen);
 
 static inline uint64_t pp_gen_of(const struct pp_region *r, pp_ref payload)
 {
+	if (__builtin_expect(!pp_ref_inside(r, payload, 0), 0))
+		return 0; /* damage */
 	/* recheck: callers compare it inside a CAS or use it as a hint */
 	return pp_block_gen(pp_load_rlx(&pp_block_at(r, payload)->word));
 }

@@ -25,6 +25,14 @@ enum { PP_CLASS_COUNT = 0 PP_CLASS_SIZES(PP_CLASS_ONE) };
 enum { PP_ROW_LARGE = PP_CLASSES - 3, PP_ROW_EMPTY = PP_CLASSES - 2, PP_ROW_USED = PP_CLASSES - 1 };
 _Static_assert((int)PP_CLASS_COUNT <= (int)PP_ROW_LARGE, "class rows and page rows must not meet");
 
+/* The bits of a bitmap word that stand for blocks. */
+static inline uint64_t pp_word_mask(unsigned klass, unsigned word)
+{
+	unsigned blocks = pp_classes[klass].blocks;
+
+	return blocks >= (word + 1) * 64 ? ~UINT64_C(0) : blocks > word * 64 ? (UINT64_C(1) << (blocks - word * 64)) - 1 : 0;
+}
+
 /* slot.large_pages: the run is being freed; it is a segment that is given back */
 #define PP_RUN_FREEING (UINT64_C(1) << 63)
 #define PP_RUN_RELEASING (UINT64_C(1) << 62)

@@ -26,7 +26,7 @@ static bool private_of(struct pp_region *r, uint64_t page, unsigned slot)
 {
 	struct pp_block *b = head_of(r, page);
 
-	return pp_page_type(pp_load_acq(&r->pages[page].word)) == PP_PAGE_LARGE &&
+	return page < pp_pages_committed(r) && pp_page_type(pp_load_acq(&r->pages[page].word)) == PP_PAGE_LARGE &&
 	       pp_block_state(pp_load_acq(&b->word)) == PP_BLOCK_PRIVATE &&
 	       pp_load_rlx(&b->retired) == PP_PRIVATE_OF(slot); /* visible with PRIVATE */
 }
@@ -220,6 +220,8 @@ static bool free_run(struct pp_thread *t, uint64_t page, uint64_t word)
 	struct pp_page *p = &t->region->pages[page];
 	uint64_t pages = pp_load_acq(&p->run);
 
+	if (!pages || pages > pp_pages_committed(t->region) - page)
+		return false; /* damage: nobody knows how long it is */
 	pp_run_name(t, page, pages | PP_RUN_FREEING);
 	if (!pp_page_change(p, &word, PP_PAGE_CLAIMING, 0, pp_owner_of(t))) {
 		pp_store_rel(&t->slot->large_first, 0);
@@ -266,7 +268,7 @@ void pp_large_reap(struct pp_thread *t, unsigned slot)
 	uint64_t first = pp_load_acq(&s->large_first), pages = pp_load_acq(&s->large_pages), word;
 
 	/* [large.reap:first] pairs [large.claim:first] */
-	if (!first || first > pp_pages_committed(r))
+	if (!first || first > pp_pages_committed(r) || (pages & ~PP_RUN_FREEING) > pp_pages_committed(r) - (first - 1))
 		return;
 	first--;
 	word = pp_load_acq(&r->pages[first].word);

@@ -37,6 +37,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define REFRESH_TRIES 1000 /* announcements are a millisecond apart: more means that a copy is damaged, and nothing is safe */
+
 /* ---- barrier ---------------------------------------------------------------------------------------------------- */
 
 bool pp_barrier_register(void)
@@ -231,7 +233,7 @@ static int copy_set(struct pp_sets *set, struct pp_safe *next)
  */
 int pp_safe_refresh(struct pp_region *r, struct pp_safe *safe)
 {
-	for (;;) {
+	for (unsigned tries = 0;; tries++) {
 		/* [reclaim.refresh:version] pairs [reclaim.announce:version] */
 		uint64_t version = pp_load_acq(&r->globals->set_version);
 		int rc;
@@ -247,7 +249,7 @@ int pp_safe_refresh(struct pp_region *r, struct pp_safe *safe)
 		}
 		safe->era = safe->snapshot_era = safe->prune_floor = safe->version = 0;
 		safe->intervals = safe->held_count = 0;
-		if (rc == -ENOMEM)
+		if (rc == -ENOMEM || tries == REFRESH_TRIES)
 			return rc;
 	}
 }

@@ -103,6 +103,7 @@ static void set_pointers(struct pp_region *r, const struct pp_header *h)
 	r->partial = (pp_a32 *)(r->base + h->off_partial);
 	r->pages = (struct pp_page *)(r->base + h->off_pages);
 	r->segments_at = h->off_segments;
+	r->first_ref = h->off_segments + sizeof(struct pp_block);
 	pp_store_rlx(&r->known_end, h->off_segments + sizeof(struct pp_block)); /* owner: nothing is known yet */
 }
 

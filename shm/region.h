@@ -32,6 +32,8 @@ struct pp_region {
 	pp_a32 *partial;                 /* [class * max_segments + segment] */
 	struct pp_page *pages;
 	uint64_t segments_at;            /* offset of segment 0 */
+	pp_ref first_ref;                /* the smallest that there can be */
+	pp_a64 near_span;                /* see pp_ref_near; moves with known_end */
 	pp_a64 known_end;                /* up to here segments are backed by the file, which was looked at: references are judged by it */
 	char *path, *temp;               /* creator only, until published: final and temporary name of the file */
 };
@@ -141,6 +143,18 @@ static inline void *pp_at(const struct pp_region *r, pp_ref ref)
 	if (__builtin_expect(r->readonly, 0) && !pp_ref_inside(r, ref, 8))
 		return pp_region_wild(r);
 	return r->base + ref;
+}
+
+/*
+ * The cheap half of that test, one comparison: `ref` is aligned, and PP_REF_SLACK bytes behind it are inside as well. What fails may
+ * still be a sound reference near the end. The rotation makes the low bits of a misaligned one the high bits of a huge number.
+ */
+#define PP_REF_SLACK 16384
+static inline bool pp_ref_near(const struct pp_region *r, pp_ref ref)
+{
+	uint64_t offset = ref - r->first_ref;
+
+	return __builtin_expect((offset >> 3 | offset << 61) < pp_load_rlx(&r->near_span), 1); /* hint: it only rises */
 }
 
 /* Slots that were ever claimed. */

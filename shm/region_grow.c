@@ -96,7 +96,10 @@ uint64_t pp_region_known_end(const struct pp_region *r)
 	}
 	while (was < end && !pp_cas_rlx(known, &was, end)) /* hint */
 		;
-	return end > was ? end : was;
+	was = end > was ? end : was;
+	if (was > r->first_ref + PP_REF_SLACK) /* a later one may be overtaken: then the slow test is taken until the arena grows again */
+		pp_store_rlx((pp_a64 *)(uintptr_t)&r->near_span, (was - PP_REF_SLACK - r->first_ref) / 8); /* hint */
+	return was;
 }
 
 void *pp_region_wild(const struct pp_region *r)

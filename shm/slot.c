@@ -87,6 +87,8 @@ static void open_tail(struct pp_region *r, struct pp_slot *s)
 	pp_fence_seq();
 	for (;;) {
 		epoch = pp_load_seq(&r->globals->open_epoch);
+		if (epoch >= PP_TAIL_BARRED)
+			epoch = PP_TAIL_BARRED - 1; /* damage: no tail could reach it */
 		PP_FAULT_POINT("slot.claim.epoch");
 		if (pp_tail_epoch(tail) != PP_TAIL_FREE && pp_tail_epoch(tail) >= epoch)
 			return;

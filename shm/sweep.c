@@ -74,6 +74,8 @@ unsigned pp_sweep_page(struct pp_region *r, const struct pp_safe *safe, uint64_t
 	/* [sweep.page:carved] pairs [alloc.carve:carved] */
 	unsigned freed = 0, carved = pp_load_acq(&p->carved);
 
+	if (carved > pp_classes[klass].blocks)
+		carved = 0; /* damage: nothing in here is known */
 	for (unsigned w = 0; w < pp_classes[klass].words; w++)
 		if (pp_load_rlx(&p->limbo[w])) /* hint: a bit set right now is the next sweep's */
 			freed += sweep_word(r, safe, page, klass, w, carved);

@@ -289,12 +289,12 @@ void pp_crashref_drop(struct pp_thread *t, pp_ref ref)
 
 unsigned pp_crashref_count(const struct pp_region *r, pp_ref ref)
 {
-	uint64_t high = pp_load_acq(&r->globals->slots_high);
+	unsigned high = pp_slots_high(r);
 	unsigned count = 0;
 
 	/* [sync.count:entry] pairs [sync.hold:entry]: after the caller's unlinking CAS */
 	pp_fence_seq();
-	for (uint64_t i = 0; i < high && i < r->fixed.slots; i++) {
+	for (unsigned i = 0; i < high; i++) {
 		uint64_t owner = pp_load_acq(&r->slots[i].owner), wanted = entry_of(owner, ref);
 
 		if (pp_slot_state(owner) != PP_SLOT_CLAIMED)

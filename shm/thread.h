@@ -34,6 +34,8 @@ struct pp_safe {
 	unsigned interval_cap, held_cap;
 };
 
+#define PP_NOTHING 128
+
 struct pp_thread {
 	struct pp_region *region;
 	struct pp_slot *slot;            /* in the data region, or in a read-only client's control region */
@@ -66,6 +68,9 @@ struct pp_thread {
 	bool sweep_all;                  /* keeper: nothing was announced during the last pass, so this one leaves nothing */
 	uint64_t pages_dry;              /* set_version + 1 at which no empty page could be turned free */
 	struct pp_safe safe;
+	unsigned meeting;                /* nested searches for the left neighbour of a sealed leaf (engine/merge.c) */
+	pp_ref damage;                   /* where the engine met damage first in the operation under way (engine/sound.h), 0 = nowhere */
+	_Alignas(PP_CACHE_LINE) uint8_t nothing[PP_NOTHING]; /* what a reference that leads nowhere is taken for */
 };
 
 static inline struct pp_hand *pp_hand_of(struct pp_thread *t, unsigned klass)

@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const char *const targets[] = {"wal", "checkpoint", "conf", "load", "proto"};
+static const char *const targets[] = {"wal", "checkpoint", "conf", "load", "proto", "region_client", "region_daemon"};
 
 static void replay(const char *target)
 {
