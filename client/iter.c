@@ -316,10 +316,15 @@ static inline bool quick_next(struct ppdb_iter *it, ppdb_item *out)
 {
 	struct ppdb_view *v = it->view;
 	struct pp_hit hit;
+	bool there;
 
 	if (!likely(it->at == PP_AT_ITEM && !it->stale && !it->jump && v->snapshot == PP_LATEST && pp_view_ready(v) && v->s->tick > 1))
 		return false;
-	if (!likely(pp_cursor_quick(it->cursor, &hit)))
+	if (!likely(pp_hold_enter(&v->s->t))) /* evicted: the long way says so */
+		return false;
+	there = pp_cursor_quick(it->cursor, &hit);
+	pp_hold_leave(&v->s->t);
+	if (!likely(there))
 		return false;
 	v->s->tick--;
 	it->key = hit.key;
