@@ -19,6 +19,7 @@
  * Dies inside: see above; the next daemon starts from durable_record.
  */
 #include "engine/keeper_internal.h"
+#include "engine/layout_disk.h"
 
 #include "engine/record.h"
 #include "engine/ring.h"
@@ -209,6 +210,11 @@ static void remember_flight(struct pp_keeper *k, uint64_t epoch)
 	memcpy(f->index, k->consumed, f->slots * sizeof(*f->index));
 }
 
+static unsigned depth(const struct pp_keeper *k)
+{
+	return k->config.wal_depth ? k->config.wal_depth : 2;
+}
+
 /* ---- durable ---------------------------------------------------------------------------------------------------- */
 
 static uint64_t wants(struct pp_keeper *k, unsigned slot)
@@ -275,10 +281,19 @@ static uint64_t share_of(uint64_t room, unsigned open)
 	return room / 2 / open < CREDIT_SLOT ? room / 2 / open : CREDIT_SLOT;
 }
 
+/* For deletes: the last of the room, less what may be lost to padding before this is looked at again. What is published goes into the next
+ * units together, but each slot may stand between its reservation and its publish, which then makes a unit of its own. */
+static uint64_t reserve_of(struct pp_keeper *k, uint64_t room, unsigned open)
+{
+	uint64_t padding = (uint64_t)(open + depth(k) + 1) * PP_WAL_BLOCK;
+
+	return room > padding ? share_of(room - padding, open) : 0;
+}
+
 /* What each open slot may have outstanding, so that all of it fits into prepared segments with one to spare. */
 static void grant_all(struct pp_keeper *k)
 {
-	uint64_t room = pp_wal_free_bytes(k->wal), keep = pp_wal_segment_room(k->wal), usual, share;
+	uint64_t room = pp_wal_room(k->wal), keep = pp_wal_segment_room(k->wal), usual, share;
 	unsigned high = slots_high(k), open = 1;
 	bool asked = false;
 
@@ -287,7 +302,7 @@ static void grant_all(struct pp_keeper *k)
 		asked |= wants(k, i) != 0;
 	}
 	/* the one to spare is for deletes */
-	pp_store_rlx(&((struct pp_engine *)k->region.engine)->wal_reserve, share_of(room < keep ? room : keep, open)); /* hint */
+	pp_store_rlx(&((struct pp_engine *)k->region.engine)->wal_reserve, reserve_of(k, room < keep ? room : keep, open)); /* hint */
 	room = room > keep ? room - keep : 0;
 	share = usual = share_of(room, open);
 	if (asked)
@@ -448,7 +463,7 @@ int pp_keeper_step(struct pp_keeper *k)
 	if (rc)
 		return rc;
 	grant_all(k);
-	room = pp_wal_inflight(k->wal) < (k->config.wal_depth ? k->config.wal_depth : 2) && k->flight_count < PP_FLIGHT_EPOCHS;
+	room = pp_wal_inflight(k->wal) < depth(k) && k->flight_count < PP_FLIGHT_EPOCHS;
 	if (room && (anything_new(k) || k->last_logged + 1 < pp_load_rlx(&g->open_epoch))) {
 		k->idle_since_ns = 0;
 		return commit_round(k);

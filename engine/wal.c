@@ -43,8 +43,7 @@ static bool has_room_behind(const struct pp_wal *wal)
 	return left_behind(wal) >= PP_WAL_BLOCK || pp_load_acq(&wal->segments.ready_count) > 0;
 }
 
-/* For records: what is free, less one block for an END. */
-static uint64_t room(struct pp_wal *wal)
+uint64_t pp_wal_room(struct pp_wal *wal)
 {
 	struct pp_wal_slot *slot = pp_wal_slot_at(wal, wal->tail);
 	uint64_t here = wal->open ? slot->capacity - slot->fill : 0;
@@ -57,7 +56,7 @@ static uint64_t room(struct pp_wal *wal)
 /* Makes segments in the writer itself when nobody prepared one: a stall of about 30 ms, but never a half-taken record. */
 static int ensure_room(struct pp_wal *wal, uint64_t need)
 {
-	while (room(wal) < need) {
+	while (pp_wal_room(wal) < need) {
 		int rc = pp_wal_segments_make(&wal->segments, (unsigned)pp_load_acq(&wal->segments.ready_count) + 1);
 
 		if (rc < 0)

@@ -110,6 +110,8 @@ int pp_wal_append(struct pp_wal *wal, uint64_t epoch, const struct iovec *parts,
 void *pp_wal_reserve(struct pp_wal *wal, uint64_t epoch, size_t size);
 /* Everything up to `epoch` has been appended. An epoch without records becomes durable with its predecessor. */
 int pp_wal_end_epoch(struct pp_wal *wal, uint64_t epoch);
+/* What records may still take, their headers included: what is free, less one block for an END. Each unit is padded to the block. */
+uint64_t pp_wal_room(struct pp_wal *wal);
 /* Submits the full units and then the current one, as far as the depth permits; the rest goes with a later submit or poll.
  * Call after end_epoch and after each poll that freed a place: greedy group commit. */
 int pp_wal_submit(struct pp_wal *wal);

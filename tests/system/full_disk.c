@@ -256,3 +256,44 @@ Test(full_disk, makes_a_checkpoint)
 	test_ok(ppdb_detach(db));
 	test_store_check(&s, true);
 }
+
+/* Deletes draw on a reserve of the log, a block each when they come one by one. When it is used up they are refused like other
+ * writes: what was accepted becomes durable, and nobody waits for disk space that does not come. */
+Test(full_disk, deletes_to_the_last)
+{
+	struct ledger *l = ledger_new();
+	unsigned n, done = 0;
+	ppdb *db;
+	int rc;
+
+	if (!begin(false))
+		return;
+	db = test_store_attach(&s, 0);
+	for (unsigned i = 0; i < 6000; i++)
+		test_ok(ledger_put(l, db, i, 20, &async));
+	n = ledger_fill(l, db, 10000, 20000, &async, &rc);
+	test_require(rc == -ENOSPC, "full gave %s: %s", test_name_of(rc), test_detail());
+	test_say("deleting one by one");
+	while (done < 6000 && !(rc = ledger_del(l, db, done, &durable)))
+		done++;
+	test_require(done > 500, "only %u deletes: %s: %s", done, test_name_of(rc), test_detail());
+	test_require(rc == -ENOSPC, "after %u deletes comes %s: %s", done, test_name_of(rc), test_detail());
+	says("no disk space for the log");
+	test_say("deleting many at a time");
+	for (unsigned i = 0; i < 40; i++) {
+		rc = ledger_del(l, db, done + i, &async);
+		test_require(!rc || rc == -ENOSPC, "%s: %s", test_name_of(rc), test_detail());
+	}
+	test_ok(ppdb_sync(db, 20000000000));
+	ledger_judge(l, db);
+	test_mount_drop_ballast(folder);
+	for (unsigned i = 0; i < 1000 && (rc = ledger_put(l, db, n, 20000, &durable)); i++)
+		test_sleep_ms(20);
+	test_ok(rc);
+	ledger_judge(l, db);
+	test_ok(ppdb_detach(db));
+	test_store_cold(&s);
+	db = test_store_attach(&s, 0);
+	ledger_judge(l, db);
+	test_ok(ppdb_detach(db));
+}
