@@ -7,6 +7,7 @@
 #include "tests/lib/proc.h"
 
 #include "client/ppdb.h"
+#include "tests/lib/limits.h"
 
 #include <criterion/criterion.h>
 #include <dirent.h>
@@ -213,8 +214,6 @@ void test_on_end(void (*fn)(void))
 
 void test_begin(unsigned seconds)
 {
-	const char *factor = getenv("PPDB_TEST_PATIENCE");
-
 	test_pid = getpid();
 	if (!table)
 		table = test_shared(sizeof(*table) * PROCESSES);
@@ -223,7 +222,7 @@ void test_begin(unsigned seconds)
 	test_say("beginning");
 	test_seed();
 	signal(SIGALRM, bark);
-	alarm((unsigned)test_scale(seconds * (unsigned)(factor ? atoi(factor) : 1)));
+	alarm((unsigned)test_scale(test_patience(seconds)));
 }
 
 void test_say(const char *fmt, ...)

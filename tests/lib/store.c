@@ -5,6 +5,8 @@
  */
 #include "tests/lib/store.h"
 
+#include "tests/lib/limits.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -16,8 +18,8 @@
 
 #define WORDS 64
 #define STORES 16
-#define START_MS 60000
-#define CHECK_MS 20000
+#define START_MS test_patience(60000)
+#define CHECK_MS test_patience(20000)
 
 static struct test_store *stores[STORES];
 
@@ -98,7 +100,7 @@ int test_store_try(struct test_store *s)
 		}
 		if (test_now_ns() - begin > START_MS * 1000000ull) {
 			print_file(s->messages);
-			test_require(false, "ppdbd does not answer for %d ms: %s", START_MS, test_detail());
+			test_require(false, "ppdbd does not answer for %llu ms: %s", (unsigned long long)START_MS, test_detail());
 		}
 		test_sleep_ms(2);
 	}
@@ -202,7 +204,7 @@ void test_stores_end(void)
 
 ppdb *test_store_attach(struct test_store *s, uint32_t flags)
 {
-	ppdb_attach_opts opts = {.size = sizeof(opts), .flags = flags, .timeout_ms = START_MS};
+	ppdb_attach_opts opts = {.size = sizeof(opts), .flags = flags, .timeout_ms = (uint32_t)START_MS};
 	ppdb *db;
 
 	test_ok(ppdb_attach(s->socket, &opts, &db));

@@ -101,10 +101,10 @@ static inline int engine_store_get(struct engine_store *s, const char *key)
 	return rc;
 }
 
-/* Waits until cond holds; false after half a minute. */
+/* Waits until cond holds; false after half a minute (test_patience). */
 #define engine_store_until(cond)                                                      \
 	({                                                                            \
-		uint64_t end_ = pp_now_ns() + 30 * PP_NS_PER_SEC;                     \
+		uint64_t end_ = pp_now_ns() + test_patience(30 * PP_NS_PER_SEC);                     \
 		while (!(cond) && pp_now_ns() < end_)                                 \
 			usleep(5000);                                                 \
 		(bool)(cond);                                                         \

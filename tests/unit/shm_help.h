@@ -7,6 +7,7 @@
 #include "shm/clock.h"
 #include "shm/live.h"
 #include "shm/thread.h"
+#include "tests/lib/limits.h"
 
 #include <criterion/criterion.h>
 #include <signal.h>
@@ -100,10 +101,10 @@ static inline void help_nap(uint64_t ms)
 	nanosleep(&t, NULL);
 }
 
-/* True as soon as `condition` holds, false after 10 s. */
+/* True as soon as `condition` holds, false after 10 s (test_patience). */
 #define help_eventually(condition)                                                              \
 	(__extension__({                                                                        \
-		uint64_t end_ = pp_deadline_ns(10 * PP_NS_PER_SEC);                             \
+		uint64_t end_ = pp_deadline_ns(test_patience(10 * PP_NS_PER_SEC));                             \
 		while (!(condition) && pp_now_ns() < end_)                                      \
 			help_nap(1);                                                            \
 		(condition);                                                                    \
