@@ -14,6 +14,8 @@ VARIANT ?=
 LTO ?= 0
 # make fuzz: seconds a fuzzer; make unit|system|crash: FILTER='suite/test' as Criterion takes it; make bench|model|demo: ARGS
 SECONDS ?= 60
+# make soak: how long
+MINUTES ?= 10
 FILTER ?=
 ARGS ?=
 
@@ -85,7 +87,7 @@ SRC_lib := $(wildcard tests/lib/*.c)
 PROGS := $(patsubst %.c,%,$(wildcard tests/progs/*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))
 # Each of these folders is one Criterion binary.
-SUITES := $(foreach s,unit system crash,$(if $(wildcard tests/$(s)/*.c),$(s)))
+SUITES := $(foreach s,unit system crash soak,$(if $(wildcard tests/$(s)/*.c),$(s)))
 objects = $(patsubst %.c,$(O)/%.o,$(1))
 
 SHM := $(B)/libpp-shm.a
@@ -203,7 +205,7 @@ $(B)/tests/fuzz/%: $(O)/tests/fuzz/%.o $(O)/tests/fuzz/lib/replay.o $(FUZZED)
 
 # --- Tests ------------------------------------------------------------------------------------------------------
 
-.PHONY: deps test unit system crash power numa asan ubsan tsan fuzz model bench demo
+.PHONY: deps test unit system crash soak power numa asan ubsan tsan fuzz model bench demo
 AGAIN = @+$(MAKE) --no-print-directory
 RUN = @.ci/suite $(if $(FILTER),--filter '$(FILTER)')
 
@@ -217,7 +219,7 @@ test: ## install what is missing, build, run the whole default suite
 	$(AGAIN) tests layers
 	$(AGAIN) VARIANT=fault tests
 	@tests/model/run $(QUICK_MODELS)
-	$(RUN) build:unit build/fault:unit:'@(fault*|sched)/*' build/fault:system
+	$(RUN) build:unit build/fault:unit:'@(fault*|sched)/*' build/fault:system build:soak
 
 unit: ## the unit tests on the release build (FILTER='suite/test')
 	@.ci/install-deps build test
@@ -239,6 +241,12 @@ power: ## guests whose power goes at random moments, every disk judged (minutes;
 	$(AGAIN) tests
 	$(AGAIN) VARIANT=fault tests
 	@PPDB_BUILD='$(abspath $(B))' tests/power/run $(ARGS)
+
+soak: ## MINUTES= of mixed load with kills, stops, restarts, full arena and disk; nothing may leak; plots in build/soak
+	@.ci/install-deps build test soak
+	$(AGAIN) tests
+	@PPDB_SOAK_MINUTES='$(MINUTES)' PPDB_SUITE_TIMEOUT="$$(awk 'BEGIN { print int(600 + 180 * $(MINUTES)) }')" .ci/suite $(B):soak; \
+		status=$$?; tests/soak/plot.sh $(B)/soak; exit $$status
 
 asan ubsan: ## unit and system tests under AddressSanitizer; under UBSan
 	@.ci/install-deps build test

@@ -70,18 +70,19 @@ void crew_kill(struct crew *c, unsigned index)
 	gone(c, m);
 }
 
+/* The daemon first: describing takes time, and the others wait for it. */
 static void describe_all(struct crew *c)
 {
 	ppdb *db = NULL;
 
+	if (c->store->daemon) {
+		test_describe(c->store->daemon, "ppdbd");
+		if (!ppdb_attach(c->store->socket, NULL, &db))
+			crew_describe_store(db);
+	}
 	for (unsigned i = 0; i < CREW_MAX; i++)
 		if (c->member[i].pid)
 			test_describe(c->member[i].pid, c->member[i].op);
-	if (!c->store->daemon)
-		return;
-	test_describe(c->store->daemon, "ppdbd");
-	if (!ppdb_attach(c->store->socket, NULL, &db))
-		crew_describe_store(db);
 }
 
 void crew_watch(struct crew *c)
@@ -137,33 +138,68 @@ static bool stands(pid_t pid)
 	return p && p[2] == 'T';
 }
 
+static void await_stop(struct crew *c, struct crew_member *m)
+{
+	for (unsigned n = 0; m->pid && !stands(m->pid); n++) {
+		if (n > 1000)
+			crew_watch(c);
+		usleep(200);
+	}
+	m->stopped = true;
+}
+
+void crew_stop_one(struct crew *c, unsigned index)
+{
+	test_require(c->member[index].pid, "place %u is empty", index);
+	kill(c->member[index].pid, SIGSTOP);
+	await_stop(c, &c->member[index]);
+}
+
+void crew_continue_one(struct crew *c, unsigned index)
+{
+	struct crew_member *m = &c->member[index];
+
+	m->stopped = false;
+	m->resumed_ns = test_now_ns();
+	if (m->pid)
+		kill(m->pid, SIGCONT);
+}
+
 void crew_stop(struct crew *c)
 {
 	for (unsigned i = 0; i < CREW_MAX; i++)
 		if (c->member[i].pid)
 			kill(c->member[i].pid, SIGSTOP);
-	for (unsigned i = 0; i < CREW_MAX; i++) {
-		struct crew_member *m = &c->member[i];
-
-		for (unsigned n = 0; m->pid && !stands(m->pid); n++) {
-			if (n > 1000)
-				crew_watch(c);
-			usleep(200);
-		}
-		m->stopped = true;
-	}
+	for (unsigned i = 0; i < CREW_MAX; i++)
+		await_stop(c, &c->member[i]);
 }
 
 void crew_continue(struct crew *c)
 {
-	for (unsigned i = 0; i < CREW_MAX; i++) {
-		struct crew_member *m = &c->member[i];
+	for (unsigned i = 0; i < CREW_MAX; i++)
+		crew_continue_one(c, i);
+}
 
-		m->stopped = false;
-		m->resumed_ns = test_now_ns();
-		if (m->pid)
-			kill(m->pid, SIGCONT);
-	}
+void crew_restart(struct crew *c, enum crew_restart how)
+{
+	ppdb *db;
+
+	if (how == CREW_CLEAN)
+		test_store_stop(c->store);
+	else
+		test_store_kill(c->store);
+	crew_stop(c);
+	if (how == CREW_COLD)
+		test_store_cold(c->store);
+	else
+		test_store_restart(c->store);
+	db = test_store_attach(c->store, 0);
+	test_require(how == CREW_COLD || test_store_number(c->store, "status", "warm"), "the arena was not adopted");
+	crew_judge_recovered(c, db, how != CREW_COLD);
+	if (how == CREW_COLD)
+		c->generation++;
+	test_ok(ppdb_detach(db));
+	crew_continue(c);
 }
 
 static bool current(struct crew *c, const struct crew_member *m)

@@ -17,15 +17,18 @@
 #ifndef TESTS_LIB_CREW_H
 #define TESTS_LIB_CREW_H
 
-#include "shm/atomic.h"
+#include "shm/hist.h"
+#include "tests/lib/limits.h"
 #include "tests/lib/store.h"
 
 #define CREW_MAX 24
 #define CREW_COUNTERS 4
-#define CREW_STUCK_NS UINT64_C(20000000000)
+#define CREW_STUCK_NS test_patience(UINT64_C(20000000000))
 #define SEQ_KEPT 50
 
 enum crew_job { CREW_HEAD, CREW_FOLLOWER, CREW_SEQUENCE, CREW_CHURN, CREW_JUDGE };
+/* What is timed, when it succeeds: a read in place, a range of up to 60, a write until it is visible, until it is durable, a snapshot. */
+enum crew_kind { CREW_GET, CREW_SCAN, CREW_WRITE, CREW_DURABLE, CREW_SNAPSHOT, CREW_KINDS };
 
 struct crew_member {
 	pid_t pid;                           /* 0 = nobody */
@@ -46,12 +49,15 @@ struct crew {
 	struct test_store *store;
 	bool tolerant;                       /* the daemon may die: its absence is no failure */
 	bool big;                            /* CHURN: values of up to some MiB too */
+	bool scarce;                         /* the disk may be full: writes that find it so are tried again */
+	unsigned pace_us;                    /* mean rest between two operations, 0 = none */
 	_Atomic uint64_t generation;
 	_Atomic uint32_t quit;
 	_Atomic uint32_t described;          /* a member has printed the state of the store: once is enough */
 	uint64_t hired;
 	uint64_t add_low[CREW_COUNTERS], add_high[CREW_COUNTERS]; /* of members that are gone */
 	struct crew_member member[CREW_MAX];
+	_Atomic uint64_t took[CREW_KINDS][PP_HIST_BUCKETS]; /* by all members that there ever were */
 };
 
 struct crew *crew_new(struct test_store *s);
@@ -62,13 +68,22 @@ void crew_hire_all(struct crew *c, unsigned churn);
 void crew_kill(struct crew *c, unsigned index);
 /* Asks all to end and waits for them. */
 void crew_dismiss(struct crew *c);
-/* SIGSTOPs all and waits until they stand; lets them go on. */
+/* SIGSTOPs one, or all, and waits until they stand; lets them go on. */
+void crew_stop_one(struct crew *c, unsigned index);
+void crew_continue_one(struct crew *c, unsigned index);
 void crew_stop(struct crew *c);
 void crew_continue(struct crew *c);
 /* Fails when an operation takes too long, and says which. Also collects members that failed. */
 void crew_watch(struct crew *c);
 /* Waits until each has finished `ops` more operations, and chain and sequences have reached the current generation. */
 void crew_progress(struct crew *c, uint64_t ops);
+
+/*
+ * The daemon dies (WARM: the next one adopts the arena; COLD: log and checkpoint are all there is) or stops cleanly, is started again,
+ * and what it has is judged while the members stand still.
+ */
+enum crew_restart { CREW_WARM, CREW_COLD, CREW_CLEAN };
+void crew_restart(struct crew *c, enum crew_restart how);
 
 /*
  * What the store holds right after a restart, all members standing still: chain and sequences are prefixes and hold all that was
@@ -86,5 +101,7 @@ struct crew_memory {
 	uint64_t keys, live, limbo, committed;
 };
 struct crew_memory crew_settled(const char *when, ppdb *db, unsigned processes, unsigned slots);
+/* Deletes all keys. */
+void crew_remove_all(ppdb *db);
 
 #endif

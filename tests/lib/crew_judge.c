@@ -267,3 +267,22 @@ struct crew_memory crew_settled(const char *when, ppdb *db, unsigned processes, 
 	}
 	return (struct crew_memory){r.keys, r.live_bytes, r.limbo_bytes, r.committed_bytes};
 }
+
+void crew_remove_all(ppdb *db)
+{
+	ppdb_wopts async = {.size = sizeof(async), .flags = PPDB_ASYNC};
+	ppdb_view *v;
+	ppdb_iter *it;
+	ppdb_item item;
+	char key[64];
+
+	test_ok(ppdb_view_begin(db, PPDB_VIEW_SNAPSHOT, &v));
+	test_ok(ppdb_iter_open(v, 0, NULL, &it));
+	while (!ppdb_iter_next(it, &item)) {
+		memcpy(key, item.key.data, item.key.size);
+		test_ok(ppdb_del(db, 0, (ppdb_slice){key, item.key.size}, &async, NULL));
+	}
+	ppdb_iter_close(it);
+	ppdb_view_end(v);
+	test_ok(ppdb_sync(db, -1));
+}

@@ -43,6 +43,21 @@ static void op_end(struct self *s)
 	atomic_store(&s->m->op_began_ns, 0);
 }
 
+static void took(struct self *s, enum crew_kind kind, uint64_t began_ns)
+{
+	atomic_fetch_add(&s->c->took[kind][pp_hist_bucket(test_now_ns() - began_ns)], 1);
+}
+
+/* Times a call if it succeeds. */
+#define TIMED(s, kind, call)                                \
+	({                                                  \
+		uint64_t began_ = test_now_ns();            \
+		int timed_ = (call);                        \
+		if (!timed_)                                \
+			took(s, kind, began_);              \
+		timed_;                                     \
+	})
+
 /* Did the write take place? false: nothing happened, try again. Any other failure ends the test. */
 static bool happened(struct self *s, int rc, ppdb_seq ticket, bool *durable)
 {
@@ -51,7 +66,7 @@ static bool happened(struct self *s, int rc, ppdb_seq ticket, bool *durable)
 		return true;
 	if (rc == PPDB_OVERLOAD && !ticket)
 		return false;
-	if (rc == PPDB_FULL && !ticket) {
+	if ((rc == PPDB_FULL || (rc == -ENOSPC && s->c->scarce)) && !ticket) {
 		/* The keeper gets little of a crowded machine. Our own view must not be what it waits for; the watch sees to it that this ends. */
 		if (s->view)
 			ppdb_view_refresh(s->view);
@@ -72,7 +87,8 @@ static bool put(struct self *s, const char *key, const void *value, size_t size,
 
 	do {
 		op(s, "put of %s (%zu bytes%s)", key, size, opts ? ", async" : "");
-		rc = ppdb_put(s->db, 0, crew_text(key), (ppdb_slice){value, size}, opts, &ticket);
+		rc = TIMED(s, opts ? CREW_WRITE : CREW_DURABLE,
+			ppdb_put(s->db, 0, crew_text(key), (ppdb_slice){value, size}, opts, &ticket));
 		op_end(s);
 	} while (!happened(s, rc, ticket, &durable));
 	return durable && !opts;
@@ -86,7 +102,7 @@ static void del(struct self *s, const char *key)
 
 	do {
 		op(s, "delete of %s", key);
-		rc = ppdb_del(s->db, 0, crew_text(key), &async, &ticket);
+		rc = TIMED(s, CREW_WRITE, ppdb_del(s->db, 0, crew_text(key), &async, &ticket));
 		op_end(s);
 	} while (rc != PPDB_NOTFOUND && !happened(s, rc, ticket, &durable));
 }
@@ -184,7 +200,7 @@ static void judge(struct self *s)
 	int rc;
 
 	op(s, "snapshot");
-	rc = ppdb_view_begin(s->db, test_chance(&s->r, 50) ? PPDB_VIEW_SNAPSHOT : PPDB_VIEW_FRESH, &v);
+	rc = TIMED(s, CREW_SNAPSHOT, ppdb_view_begin(s->db, test_chance(&s->r, 50) ? PPDB_VIEW_SNAPSHOT : PPDB_VIEW_FRESH, &v));
 	if (rc) {
 		op_end(s);
 		test_require(s->c->tolerant && (rc == PPDB_DAEMON_GONE || rc == PPDB_TIMEOUT || rc == PPDB_LOST || rc == -ESTALE),
@@ -291,7 +307,8 @@ static void churn_cas(struct self *s, uint64_t k, const char *key)
 	if (rc && rc != PPDB_NOTFOUND)
 		return;
 	size = fill(s, k);
-	rc = TRY(s, ppdb_cas(s->db, 0, crew_text(key), item.version, (ppdb_slice){s->buf, size}, &async, &newver, &ticket));
+	rc = TRY(s, TIMED(s, CREW_WRITE,
+		ppdb_cas(s->db, 0, crew_text(key), item.version, (ppdb_slice){s->buf, size}, &async, &newver, &ticket)));
 	test_require(rc || newver > item.version, "cas of %s from %" PRIu64 " made version %" PRIu64, key, item.version, newver);
 }
 
@@ -301,11 +318,13 @@ static void churn_add(struct self *s)
 	char key[32];
 	int64_t sum;
 	ppdb_seq ticket;
+	bool durable = test_chance(&s->r, 3);
 	int rc;
 
 	snprintf(key, sizeof(key), "count/%u", i);
 	atomic_fetch_add(&s->m->add_begun[i], 1);
-	rc = TRY(s, ppdb_add_i64(s->db, 0, crew_text(key), 1, 0, test_chance(&s->r, 3) ? NULL : &async, &sum, &ticket));
+	rc = TRY(s, TIMED(s, durable ? CREW_DURABLE : CREW_WRITE,
+		ppdb_add_i64(s->db, 0, crew_text(key), 1, 0, durable ? NULL : &async, &sum, &ticket)));
 	test_require(!rc || s->c->tolerant, "add gave %s", test_name_of(rc));
 	atomic_fetch_add(&s->m->add_done[i], 1);
 }
@@ -330,6 +349,7 @@ static void churn_scan(struct self *s, const char *from)
 	ppdb_item item;
 	char last[64] = "";
 	bool back = test_chance(&s->r, 30);
+	uint64_t began = test_now_ns();
 	int rc;
 
 	if (ppdb_iter_open(s->view, 0, &o, &it))
@@ -350,12 +370,13 @@ static void churn_scan(struct self *s, const char *from)
 	}
 	test_require(!rc || rc == PPDB_NOTFOUND || rc == PPDB_EVICTED, "the scan gave %s: %s", test_name_of(rc), test_detail());
 	ppdb_iter_close(it);
+	took(s, CREW_SCAN, began);
 }
 
 static void churn_get(struct self *s, const char *key)
 {
 	ppdb_item item;
-	int rc = ppdb_view_get(s->view, 0, crew_text(key), &item);
+	int rc = TIMED(s, CREW_GET, ppdb_view_get(s->view, 0, crew_text(key), &item));
 
 	if (!rc)
 		verify(s, &item);
@@ -376,9 +397,10 @@ static void churn(struct self *s)
 	op(s, "operation %" PRIu64 " on %s", dice, key);
 	if (dice < 36) {
 		size = fill(s, k);
-		TRY(s, ppdb_put(s->db, 0, crew_text(key), (ppdb_slice){s->buf, size}, dice < 2 ? NULL : dice < 6 ? &absent : &async, &ticket));
+		TRY(s, TIMED(s, dice < 2 ? CREW_DURABLE : CREW_WRITE, ppdb_put(s->db, 0, crew_text(key), (ppdb_slice){s->buf, size},
+			dice < 2 ? NULL : dice < 6 ? &absent : &async, &ticket)));
 	} else if (dice < 52) {
-		TRY(s, ppdb_del(s->db, 0, crew_text(key), &async, &ticket));
+		TRY(s, TIMED(s, CREW_WRITE, ppdb_del(s->db, 0, crew_text(key), &async, &ticket)));
 	} else if (dice < 62) {
 		churn_cas(s, k, key);
 	} else if (dice < 72) {
@@ -434,6 +456,8 @@ void crew_work(void *arg)
 	while (!atomic_load(&c->quit)) {
 		jobs[m->job](&s);
 		atomic_fetch_add(&m->ops, 1);
+		if (c->pace_us)
+			usleep((useconds_t)test_below(&s.r, 2 * c->pace_us));
 	}
 	op(&s, "detach");
 	ppdb_view_end(s.view);

@@ -74,7 +74,7 @@ unsigned ledger_fill(struct ledger *l, ppdb *db, unsigned from, uint32_t size, c
 	return from;
 }
 
-void ledger_judge(const struct ledger *l, ppdb *db)
+static void judge(const struct ledger *l, ppdb *db, const ppdb_iter_opts *opts)
 {
 	ppdb_view *view;
 	ppdb_iter *it;
@@ -83,7 +83,7 @@ void ledger_judge(const struct ledger *l, ppdb *db)
 	int rc;
 
 	test_ok(ppdb_view_begin(db, PPDB_VIEW_LATEST, &view));
-	test_ok(ppdb_iter_open(view, 0, NULL, &it));
+	test_ok(ppdb_iter_open(view, 0, opts, &it));
 	rc = ppdb_iter_first(it, &item);
 	for (unsigned i = 0; i < LEDGER_KEYS; i++) {
 		ppdb_slice key = key_of(i, text);
@@ -103,4 +103,16 @@ void ledger_judge(const struct ledger *l, ppdb *db)
 		rc ? "" : (const char *)item.key.data);
 	ppdb_iter_close(it);
 	ppdb_view_end(view);
+}
+
+void ledger_judge(const struct ledger *l, ppdb *db)
+{
+	judge(l, db, NULL);
+}
+
+void ledger_judge_own(const struct ledger *l, ppdb *db)
+{
+	ppdb_iter_opts opts = {.size = sizeof(opts), .prefix = PPDB_S("key")};
+
+	judge(l, db, &opts);
 }

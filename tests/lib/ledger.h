@@ -27,5 +27,7 @@ unsigned ledger_fill(struct ledger *, ppdb *, unsigned from, uint32_t size, cons
 
 /* The store holds exactly what the ledger says, in order, each value whole. */
 void ledger_judge(const struct ledger *, ppdb *);
+/* The same of the keys that begin with "key"; others may be there too. */
+void ledger_judge_own(const struct ledger *, ppdb *);
 
 #endif

@@ -34,26 +34,6 @@ static void one_death(struct crew *c, ppdb *db, struct test_random *r)
 	crew_hire(c, victim, CREW_CHURN, 0);
 }
 
-/* All keys go, and with them the memory. */
-static void remove_all(ppdb *db)
-{
-	ppdb_wopts async = {.size = sizeof(async), .flags = PPDB_ASYNC};
-	ppdb_view *v;
-	ppdb_iter *it;
-	ppdb_item item;
-	char key[64];
-
-	test_ok(ppdb_view_begin(db, PPDB_VIEW_SNAPSHOT, &v));
-	test_ok(ppdb_iter_open(v, 0, NULL, &it));
-	while (!ppdb_iter_next(it, &item)) {
-		memcpy(key, item.key.data, item.key.size);
-		test_ok(ppdb_del(db, 0, (ppdb_slice){key, item.key.size}, &async, NULL));
-	}
-	ppdb_iter_close(it);
-	ppdb_view_end(v);
-	test_ok(ppdb_sync(db, -1));
-}
-
 static void storm(const char *options, unsigned batches, unsigned deaths)
 {
 	struct crew_memory before, after;
@@ -90,7 +70,7 @@ static void storm(const char *options, unsigned batches, unsigned deaths)
 		crew_judge_counters(c, db);
 		test_store_check(&s, true);
 	}
-	remove_all(db);
+	crew_remove_all(db); /* and with them the memory */
 	for (unsigned i = 0; i < 200; i++) {
 		after = crew_settled("after the deaths", db, OWN_PROCESSES, OWN_SLOTS + 1);
 		if (after.keys == 0 && after.live <= before.live + (1u << 20))

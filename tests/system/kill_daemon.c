@@ -22,36 +22,14 @@ TestSuite(kill_daemon, .fini = test_stores_end, .timeout = 1200);
 
 static struct test_store s;
 
-enum start { WARM, COLD };
-
-static void restart(struct crew *c, enum start how)
-{
-	ppdb *db;
-
-	if (how == COLD) {
-		test_store_cold(&s);
-		db = test_store_attach(&s, 0);
-		crew_judge_recovered(c, db, false);
-		c->generation++;
-	} else {
-		test_store_restart(&s);
-		db = test_store_attach(&s, 0);
-		test_require(test_store_number(&s, "status", "warm"), "the arena was not adopted");
-		crew_judge_recovered(c, db, true);
-	}
-	test_ok(ppdb_detach(db));
-}
-
-static void one_death(struct crew *c, struct test_random *r, enum start how)
+static void one_death(struct crew *c, struct test_random *r, enum crew_restart how)
 {
 	usleep((useconds_t)test_below(r, 60000));
 	crew_watch(c);
 	test_store_kill(&s);
 	if (test_chance(r, 50)) /* on with the rings alone */
 		usleep((useconds_t)test_below(r, 20000));
-	crew_stop(c);
-	restart(c, how);
-	crew_continue(c);
+	crew_restart(c, how);
 	crew_progress(c, 3);
 }
 
@@ -83,9 +61,9 @@ static void deaths(const char *options, unsigned count, unsigned cold_percent)
 	crew_hire_all(c, CHURN);
 	crew_progress(c, 3);
 	for (unsigned i = 0; i < count; i++) {
-		enum start how = test_chance(&r, cold_percent) ? COLD : WARM;
+		enum crew_restart how = test_chance(&r, cold_percent) ? CREW_COLD : CREW_WARM;
 
-		test_say("death %u of the daemon, %s", i, how == COLD ? "cold" : "warm");
+		test_say("death %u of the daemon, %s", i, how == CREW_COLD ? "cold" : "warm");
 		one_death(c, &r, how);
 	}
 	finish(c);
