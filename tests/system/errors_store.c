@@ -258,16 +258,21 @@ static void find_file(const char *folder, const char *prefix, char *path, size_t
 {
 	char dir[160];
 	struct dirent **names;
+	bool found = false;
 	int n;
 
 	snprintf(dir, sizeof(dir), "%s/%s", s.data, folder);
 	n = scandir(dir, &names, NULL, alphasort);
-	for (int i = 0; i < n; i++)
-		if (!strncmp(names[i]->d_name, prefix, strlen(prefix))) {
+	test_require(n >= 0, "%s: %s", dir, strerror(errno));
+	for (int i = 0; i < n; i++) {
+		if (!found && !strncmp(names[i]->d_name, prefix, strlen(prefix))) {
 			snprintf(path, cap, "%s/%s", dir, names[i]->d_name);
-			return;
+			found = true;
 		}
-	test_require(false, "no %s* in %s", prefix, dir);
+		free(names[i]);
+	}
+	free(names);
+	test_require(found, "no %s* in %s", prefix, dir);
 }
 
 static void flip_byte(const char *path, off_t at)
