@@ -90,12 +90,25 @@ static bool damaged(struct check *c, const char *what, pp_ref ref)
 
 /* ---- chains ----------------------------------------------------------------------------------------------------- */
 
+/* Some living writer is about to decide it. */
+static bool has_writer(struct check *c, pp_ref version)
+{
+	struct pp_region *r = c->t->region;
+
+	for (unsigned i = 0; i < r->header->slots; i++)
+		if (pp_slot_state(pp_load_acq(&r->slots[i].owner)) == PP_SLOT_CLAIMED && pp_load_acq(&r->slots[i].op_version) == version)
+			return true;
+	return false;
+}
+
 static void check_decided(struct check *c, pp_ref version, struct pp_version *v, bool head, uint64_t *newer_tag)
 {
 	uint64_t s = pp_load_acq(&v->state);
 
 	if (pp_state_status(s) == PP_PENDING && !head)
 		complain(c, "version %#llx is undecided below the head of its chain", HEX(version));
+	if (pp_state_status(s) == PP_PENDING && c->quiet && !has_writer(c, version))
+		complain(c, "version %#llx is undecided and nobody's", HEX(version));
 	if (pp_state_status(s) != PP_COMMITTED)
 		return;
 	if (*newer_tag && pp_state_epoch(s) > *newer_tag)
