@@ -226,6 +226,7 @@ unit: ## the unit tests on the release build (FILTER='suite/test')
 	$(AGAIN) tests
 	$(RUN) $(B):unit
 
+crash: export PPDB_SUITE_TIMEOUT ?= 14400
 system crash: ## the multi-process tests; kills at every instruction (both on the build with fault points)
 	@.ci/install-deps build test
 	$(AGAIN) VARIANT=fault tests

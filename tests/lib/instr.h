@@ -8,7 +8,7 @@
  * meanwhile, and then goes on to its end.
  *
  * Shared memory that the process has not touched is write-protected in it; the first store to a page is seen as a fault, and from then on the
- * page is compared after each step. A repeated string instruction counts once.
+ * page is compared after each step. A repeated string instruction counts once, and so does a look at the clock.
  */
 #ifndef TESTS_LIB_INSTR_H
 #define TESTS_LIB_INSTR_H

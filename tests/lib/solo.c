@@ -80,7 +80,7 @@ static void move_thread(struct solo *s, struct pp_thread *t)
 	t->slot = &s->region->slots[t->index];
 }
 
-void solo_adopt(struct solo *s, const char *data, const char *arena, bool warm)
+void solo_adopt(struct solo *s, const char *data, const char *arena, bool warm, bool attached)
 {
 	struct pp_keeper_config c = solo_config(s, data, arena);
 	int rc = pp_keeper_open(&c, &s->keeper);
@@ -88,8 +88,14 @@ void solo_adopt(struct solo *s, const char *data, const char *arena, bool warm)
 	test_require(!rc, "open again: %s: %s", test_name_of(rc), pp_detail_get());
 	test_require(pp_keeper_was_warm(s->keeper) == warm, "the next daemon started %s", warm ? "cold" : "warm");
 	s->region = pp_keeper_region(s->keeper);
-	move_thread(s, &s->victim);
-	move_thread(s, &s->other);
+	if (attached) {
+		move_thread(s, &s->victim);
+		move_thread(s, &s->other);
+	} else {
+		s->victim_proc = solo_client(s, "victim", (uint32_t)getpid(), &s->victim);
+		s->other_proc = solo_client(s, "other", (uint32_t)getpid(), &s->other);
+		solo_turns(s, 3);
+	}
 }
 
 void solo_end(struct solo *s)

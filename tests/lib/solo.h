@@ -64,8 +64,9 @@ struct solo {
 };
 
 void solo_open(struct solo *, struct solo_options);
-/* Another keeper takes over from files copied elsewhere: warm when the arena is there. s->keeper and the clients' threads belong to it then. */
-void solo_adopt(struct solo *, const char *data, const char *arena, bool warm);
+/* Another keeper opens files copied elsewhere, and must do so warm or not. The clients go on in that region, or, when they were not attached to
+ * it, attach. */
+void solo_adopt(struct solo *, const char *data, const char *arena, bool warm, bool attached);
 void solo_end(struct solo *);          /* removes the files; frees nothing else: the test's process ends */
 struct pp_keeper_config solo_config(const struct solo *, const char *data, const char *arena);
 
@@ -115,6 +116,7 @@ void solo_judge_cold(struct solo *, const char *data, uint64_t durable);
 struct solo_files;
 struct solo_files *solo_files_keep(const char *dir);
 void solo_files_restore(struct solo_files *);
+void solo_copy_file(const char *from, const char *to);
 void solo_copy_tree(const char *from, const char *to);
 void solo_remove_tree(const char *dir);
 

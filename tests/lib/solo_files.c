@@ -121,26 +121,31 @@ struct copying {
 	const char *from, *to;
 };
 
-static void copy_one(void *ctx, const char *name)
+void solo_copy_file(const char *from, const char *to)
 {
-	const struct copying *c = ctx;
-	char from[512], to[512], *slash;
+	int in = open(from, O_RDONLY | O_CLOEXEC), out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	struct stat st;
-	int in, out;
 
-	snprintf(from, sizeof(from), "%s/%s", c->from, name);
-	snprintf(to, sizeof(to), "%s/%s", c->to, name);
-	slash = strrchr(to, '/');
-	*slash = '\0';
-	mkdir(to, 0700);
-	*slash = '/';
-	in = open(from, O_RDONLY | O_CLOEXEC);
-	out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	test_require(in >= 0 && out >= 0 && !fstat(in, &st), "%s: %s", to, strerror(errno));
+	test_require(in >= 0 && out >= 0 && !fstat(in, &st), "%s to %s: %s", from, to, strerror(errno));
 	for (off_t at = 0; at < st.st_size;)
 		test_require(sendfile(out, in, &at, (size_t)(st.st_size - at)) > 0, "%s: %s", to, strerror(errno));
 	close(in);
 	close(out);
+}
+
+static void copy_one(void *ctx, const char *name)
+{
+	const struct copying *c = ctx;
+	char from[512], to[512];
+
+	snprintf(from, sizeof(from), "%s/%s", c->from, name);
+	snprintf(to, sizeof(to), "%s/%s", c->to, name);
+	for (char *slash = strchr(to + strlen(c->to) + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		mkdir(to, 0700);
+		*slash = '/';
+	}
+	solo_copy_file(from, to);
 }
 
 void solo_copy_tree(const char *from, const char *to)

@@ -363,7 +363,7 @@ static void judge(void *arg)
 		test_require(p == s.region->base, "mmap: %s", strerror(errno));
 		others(v >> 4);
 	}
-	solo_adopt(&s, then_data, then_arena, true);
+	solo_adopt(&s, then_data, then_arena, true, true);
 	if (v & 4)
 		others(v >> 4);
 	solo_turns(&s, 3);
@@ -436,6 +436,115 @@ static void run(const struct duty *d, uint32_t sync, uint64_t only)
 		instr_kill(&scene_bystander);
 	drop_then();
 	solo_end(&s);
+}
+
+/* ---- starting ------------------------------------------------------------------------------------------------------ */
+
+static char first[96], later[96];
+static bool attached;          /* clients have slots in the arena that is opened */
+
+static const char *in(const char *dir, const char *name)
+{
+	static char path[4][160];
+	static unsigned next;
+
+	next = (next + 1) % 4;
+	snprintf(path[next], sizeof(path[next]), "%s/%s", dir, name);
+	return path[next];
+}
+
+static void open_main(void *arg)
+{
+	struct pp_keeper_config c = solo_config(&s, in(first, "data"), in(first, "arena"));
+	struct pp_keeper *k;
+
+	(void)arg;
+	must(pp_keeper_open(&c, &k), "open");
+}
+
+/* The start was cut short: another one finds the same. */
+static void judge_open(void *arg)
+{
+	bool warm = !access(in(later, "arena"), F_OK);
+	unsigned v = *(unsigned *)arg;
+
+	if (v % 4 == 3) {
+		solo_judge_cold(&s, in(later, "data"), pp_load_acq(&s.region->globals->durable_epoch));
+		return;
+	}
+	solo_adopt(&s, in(later, "data"), in(later, "arena"), warm, attached);
+	others(v >> 3);
+	solo_turns(&s, 3);
+	others(v >> 3);
+	solo_bury(&s, s.victim_proc);
+	if (attached && scene_bystander.pid)
+		solo_bury(&s, scene_bystander_proc);
+	pp_slot_leave(&s.other);
+	solo_settle(&s);
+	solo_judge(&s, true);
+}
+
+static void run_open(const char *name, void (*prepare)(struct solo *), bool warm)
+{
+	static struct duty starting = {.hot = {"k0010", "k0050"}};
+	struct test_random r = test_random(test_seed(), 7);
+	uint64_t every = everything() ? 151 : 20011, calls = everything() ? 1 : 29, at = test_below(&r, every), call = test_below(&r, calls);
+	uint64_t seen = 0, only;
+	enum instr_event e;
+	struct instr v;
+	int status;
+
+	if (!instr_chosen(name, &only) || (!everything() && !getenv("PPDB_INSTR") && test_seed() % 6 != warm))
+		return;
+	now = &starting;
+	starting.name = name;
+	attached = warm;
+	test_begin(3600);
+	solo_open(&s, (struct solo_options){.segment_bytes = 256 << 10});
+	prepare(&s);
+	snprintf(first, sizeof(first), "%s/first", s.dir);
+	snprintf(later, sizeof(later), "%s/later", s.dir);
+	test_require(!mkdir(first, 0700), "%s: %s", first, strerror(errno));
+	solo_copy_tree(s.data, in(first, "data"));
+	if (warm)
+		solo_copy_file(s.arena, in(first, "arena"));
+	if (!instr_start(&v, open_main, NULL, NULL, 0))
+		cr_skip_test("tracing is not allowed here");
+	while ((e = instr_step(&v)) != INSTR_ENDED) {
+		unsigned variant = (unsigned)test_next(&r) & 0xffff;
+
+		seen += e == INSTR_SYSCALL;
+		if (only ? v.steps != only : !(e == INSTR_SYSCALL && seen % calls == call) && v.steps % every != at)
+			continue;
+		solo_copy_tree(first, later);
+		instr_judged(instr_judge(judge_open, &variant), true, &status);
+		test_require(!status, "killed at %s:%" PRIu64 " (%s), variant %u: status %#x (repeat: PPDB_INSTR=%s:%" PRIu64 " PPDB_SEED=%#" PRIx64 ")", name,
+			v.steps, instr_place(v.at), variant, (unsigned)status, name, v.steps, test_seed());
+		states++;
+	}
+	instructions += v.steps;
+	report(name, 0);
+	if (scene_bystander.pid)
+		instr_kill(&scene_bystander);
+}
+
+Test(instr_daemon, warm_start)
+{
+	run_open("warm_start", unsettled, true);
+}
+
+static void checkpointed(struct solo *store)
+{
+	rubbish(store);
+	must(pp_keeper_checkpoint(store->keeper), "checkpoint");
+	solo_put(store, "k0010", 1000, 60);
+	solo_del(store, "k0020");
+	nothing_open(store);
+}
+
+Test(instr_daemon, cold_start)
+{
+	run_open("cold_start", checkpointed, false);
 }
 
 static void run_all(uint32_t sync)
