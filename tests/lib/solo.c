@@ -329,6 +329,8 @@ void solo_returned(struct solo *s, const struct pp_write *w, int rc)
 	int expected = apply(&e->now, w, &after);
 	unsigned maybes = e->maybes;
 
+	for (unsigned i = 0; i < maybes && expected && !rc; i++) /* on top of a write that was uncertain so far? */
+		expected = apply(&e->maybe[i], w, &after);
 	e->maybes = 0;
 	if (rc) {
 		test_require(rc == PPDB_CONFLICT || rc == PPDB_EXISTS || rc == PPDB_NOTFOUND, "a write of %s gave %s: %s", e->name,

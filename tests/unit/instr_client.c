@@ -30,6 +30,7 @@
 #ifdef INSTR_POSSIBLE
 
 #define HOT 3
+#define STEPS_MAX 200000
 
 static struct solo s;
 
@@ -39,6 +40,9 @@ struct outcome {
 	int rc;
 	struct pp_write w;
 	_Atomic int ready, over;       /* of the judge of a stop */
+	int counted_rc;                /* of a write whose instructions were counted */
+	struct pp_write counted;
+	uint64_t most;                 /* instructions that such a write took at most */
 };
 static struct outcome *outcome;
 
@@ -54,6 +58,9 @@ struct scenario {
 	bool leaves;                   /* gives its slot back at the end */
 };
 static const struct scenario *now;
+
+static uint32_t counted_proc;
+static struct pp_thread counted_thread;
 
 static void teardown(void)
 {
@@ -247,6 +254,7 @@ static void expect_op(void)
 static void end_all(void)
 {
 	solo_bury(&s, s.victim_proc);
+	solo_bury(&s, counted_proc);
 	if (scene_bystander.pid)
 		solo_bury(&s, scene_bystander_proc);
 	pp_slot_leave(&s.other);
@@ -281,12 +289,39 @@ static void judge_kill(void *arg)
 	}
 }
 
+static void counted_main(void *arg)
+{
+	(void)arg;
+	outcome->counted_rc = pp_write(&counted_thread, &outcome->counted);
+}
+
+/* One more client, whose instructions are counted: nobody may need many because somebody stands still. */
+static void count_write(unsigned v)
+{
+	struct instr c;
+
+	outcome->counted = (struct pp_write){.key = solo_name(now->hot[0]), .value = "counted", .size = 7};
+	if (v & 16)
+		outcome->counted = (struct pp_write){.key = solo_name(now->hot[0]), .flags = PP_W_DELETE};
+	test_require(instr_start(&c, counted_main, NULL, NULL, 0), "tracing");
+	while (instr_step(&c) != INSTR_ENDED)
+		test_require(c.steps < STEPS_MAX, "another's write took more than %d instructions, now at %s", STEPS_MAX, instr_place(c.at));
+	if (outcome->counted_rc)
+		solo_get(&s, &s.other, now->hot[0]);
+	else
+		solo_returned(&s, &outcome->counted, 0);
+	if (c.steps > outcome->most)
+		outcome->most = c.steps;
+}
+
 static void judge_stop(void *arg)
 {
 	unsigned v = ((const struct case_of *)arg)->variant;
 
 	map_store(second, MAP_SHARED);
 	expect_op();
+	if (v % 8 == 6 && strncmp(now->hot[0], "number", 6))
+		count_write(v);
 	others(v >> 1);
 	if (v & 1)
 		solo_turns(&s, 6);
@@ -353,6 +388,7 @@ static void stop_here(struct instr *v, unsigned variant)
 	instr_judged(judge, true, &status);
 	ended("the stopped one", v, g_status);
 	ended("stopped and continued", v, status);
+	saved.most = outcome->most;
 	*outcome = saved;
 	total.stops++;
 }
@@ -360,7 +396,8 @@ static void stop_here(struct instr *v, unsigned variant)
 static void report(const char *what, uint32_t sync)
 {
 	fprintf(stderr, "%s, %s: %" PRIu64 " instructions so far; %" PRIu64 " killed states judged, %" PRIu64 " of them after a cold start too; %"
-		PRIu64 " stops\n", what, sync ? "mutex" : "lockfree", total.instructions, total.states, total.cold, total.stops);
+		PRIu64 " stops, another's write took at most %" PRIu64 " instructions\n", what, sync ? "mutex" : "lockfree", total.instructions,
+		total.states, total.cold, total.stops, outcome->most);
 }
 
 static bool everything(void)
@@ -389,10 +426,11 @@ static void run(const struct scenario *c, uint32_t sync, uint64_t only)
 	}
 	options.sync = sync;
 	solo_open(&s, options);
+	counted_proc = solo_client(&s, "counted", (uint32_t)getpid(), &counted_thread);
 	c->prepare(&s);
 	files = solo_files_keep(s.data);
 	make_second();
-	memset(outcome, 0, sizeof(*outcome));
+	*outcome = (struct outcome){.most = outcome->most};
 	test_say("%s", c->name);
 	if (!instr_start(&v, victim_main, NULL, s.region->base, s.region->map_bytes))
 		cr_skip_test("tracing is not allowed here");
