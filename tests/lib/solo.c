@@ -136,7 +136,11 @@ void solo_durable(struct solo *s)
 
 void solo_bury(struct solo *s, uint32_t proc)
 {
-	pp_store_rel(&s->region->procs[proc].start, 1); /* whoever looks sees that it is dead */
+	struct pp_proc *p = &s->region->procs[proc];
+
+	if (!pp_load_acq(&p->state) || pp_load_acq(&p->flags) & PP_PROC_DAEMON)
+		return; /* the daemon before this one had buried it, and this one may have its record */
+	pp_store_rel(&p->start, 1); /* whoever looks sees that it is dead */
 	pp_keeper_proc_gone(s->keeper, proc);
 }
 
