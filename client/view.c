@@ -9,6 +9,7 @@
  * Dies inside: the reaper clears the slot's interval and cut.
  */
 #include "client/view.h"
+#include "engine/quick.h"
 
 #define GONE_NS (3 * PP_NS_PER_SEC) /* a snapshot waits this long for a ppdbd */
 #define NAP_NS PP_NS_PER_MS
@@ -222,7 +223,10 @@ PPDB_API int ppdb_view_get(ppdb_view *v, ppdb_table table, ppdb_slice key, ppdb_
 	if (!likely(!rc))
 		return rc;
 	rc = pp_args_key(&k, table, key);
-	if (likely(!rc)) {
+	if (likely(!rc && v->snapshot == PP_LATEST && !v->s->t.record && pp_read_quick(&v->s->t, &k, &hit))) {
+		pp_session_note(&v->s->seen, hit.tag);
+		pp_args_item(&hit, out);
+	} else if (!rc) {
 		rc = pp_guarded_read(&v->s->t, &k, v->snapshot, &hit);
 		if (likely(!rc)) {
 			pp_session_note(&v->s->seen, hit.tag);

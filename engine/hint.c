@@ -15,16 +15,10 @@
 #include "engine/index.h"
 #include "shm/fault.h"
 
-#define WAYS 8
-#define LINE_BYTES (WAYS * sizeof(uint64_t))
-#define GEN_MASK UINT64_C(0xff)
+#define LINE_BYTES (PP_HINT_WAYS * sizeof(uint64_t))
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
-
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
 
 uint64_t pp_key_hash(const struct pp_key *k)
 {
@@ -46,27 +40,28 @@ _Static_assert(sizeof(struct pp_hints) + LINE_BYTES <= PP_NOTHING, "a line of no
 
 static struct pp_hints *table(struct pp_thread *t)
 {
-	return table_at(t, pp_protect(t, &pp_engine(t)->hints));
-}
+	uint64_t link = pp_protect(t, &pp_engine(t)->hints);
 
-static pp_a64 *line_at(struct pp_hints *h, uint32_t part)
-{
-	return h->entry + ((uint64_t)part * h->lines >> 32) * WAYS;
+	if (__builtin_expect(link != t->hints_link, 0)) {
+		t->hints = table_at(t, link);
+		t->hints_link = pp_damage(t) ? 0 : link; /* 0: no table has it */
+	}
+	return t->hints;
 }
 
 static pp_a64 *line_of(struct pp_hints *h, uint64_t hash)
 {
-	return line_at(h, (uint32_t)hash);
+	return pp_hint_line(h, (uint32_t)hash);
 }
 
 static pp_a64 *second_line_of(struct pp_hints *h, uint64_t hash)
 {
-	return line_at(h, (uint32_t)(hash >> 16) * UINT32_C(0x9e3779b1));
+	return pp_hint_line(h, (uint32_t)(hash >> 16) * UINT32_C(0x9e3779b1));
 }
 
 static uint64_t make_entry(uint64_t hash, uint64_t gen, pp_ref cell)
 {
-	return hash >> 48 << 48 | (gen & GEN_MASK) << PP_REF_BITS | cell;
+	return hash >> 48 << 48 | (gen & PP_HINT_GEN) << PP_REF_BITS | cell;
 }
 
 /* Header, head and key; the inline version; its value: lines that would be waited for one after the other. Any address is allowed. */
@@ -79,30 +74,6 @@ static void near_cell(const struct pp_thread *t, pp_ref cell)
 	pp_near(p + 112);
 }
 
-/*
- * Bit i = way i has the hash's tag. Without a branch a way: which one it is cannot be predicted, and a branch on it would wait for the
- * line before anything behind this get could begin, so that gets one after the other would never overlap their misses.
- */
-static unsigned ways_of(pp_a64 *line, uint64_t hash)
-{
-	unsigned ways = 0;
-
-#if defined(__SSE2__) && !defined(__SANITIZE_THREAD__)
-	/* two entries a register; what it takes from each half is loaded again, as one word, by who uses it */
-	const __m128i *pair = (const __m128i *)line, tag = _mm_set1_epi64x((long long)(hash >> 48));
-
-	for (unsigned i = 0; i < WAYS / 2; i++) {
-		__m128i same = _mm_cmpeq_epi32(_mm_srli_epi64(_mm_load_si128(pair + i), 48), tag);
-
-		ways |= (unsigned)_mm_movemask_pd(_mm_castsi128_pd(_mm_slli_epi64(same, 32))) << 2 * i;
-	}
-#else
-	for (unsigned i = 0; i < WAYS; i++)
-		ways |= (unsigned)((pp_load_rlx(&line[i]) ^ hash) >> 48 == 0) << i; /* recheck: loaded again by who uses it */
-#endif
-	return ways;
-}
-
 /* The cell of entry `e` if it is the one of `k`, else 0. */
 static pp_ref judge(struct pp_thread *t, uint64_t e, const struct pp_key *k)
 {
@@ -113,7 +84,7 @@ static pp_ref judge(struct pp_thread *t, uint64_t e, const struct pp_key *k)
 	PP_FAULT_POINT("hint.find.entry");
 	while (pp_era_moved(t))
 		;
-	if (!pp_hint_live(t, cell, e >> PP_REF_BITS & GEN_MASK, GEN_MASK, PP_KIND_CELL))
+	if (!pp_hint_live(t, cell, e >> PP_REF_BITS & PP_HINT_GEN, PP_HINT_GEN, PP_KIND_CELL))
 		return 0;
 	if (!pp_ref_near(t->region, cell) && !pp_ref_inside(t->region, cell, sizeof(*c) + k->size))
 		return 0;
@@ -123,7 +94,7 @@ static pp_ref judge(struct pp_thread *t, uint64_t e, const struct pp_key *k)
 
 static inline pp_ref find_in(struct pp_thread *t, pp_a64 *line, uint64_t hash, const struct pp_key *k)
 {
-	for (unsigned ways = ways_of(line, hash); ways; ways &= ways - 1) {
+	for (unsigned ways = pp_hint_ways(line, hash); ways; ways &= ways - 1) {
 		/* [hint.find:entry] pairs [hint.enter:entry]: the cell it names */
 		pp_ref cell = judge(t, pp_load_acq(&line[__builtin_ctz(ways)]), k);
 
@@ -166,18 +137,18 @@ void pp_hint_prefetch_cell(struct pp_thread *t, uint64_t hash)
 {
 	pp_a64 *line = line_of(table(t), hash);
 
-	for (unsigned ways = ways_of(line, hash); ways; ways &= ways - 1)
+	for (unsigned ways = pp_hint_ways(line, hash); ways; ways &= ways - 1)
 		near_cell(t, pp_link_ref(pp_load_rlx(&line[__builtin_ctz(ways)]))); /* hint */
 }
 
-/* The way of a line that the entry may take: its key's own, or an empty one; WAYS: the line is full. */
+/* The way of a line that the entry may take: its key's own, or an empty one; PP_HINT_WAYS: the line is full. */
 static unsigned way_for(pp_a64 *line, uint64_t hash)
 {
-	unsigned ways = ways_of(line, hash);
+	unsigned ways = pp_hint_ways(line, hash);
 
-	for (unsigned i = 0; !ways && i < WAYS; i++)
+	for (unsigned i = 0; !ways && i < PP_HINT_WAYS; i++)
 		ways = (unsigned)!pp_load_rlx(&line[i]) << i; /* hint */
-	return ways ? (unsigned)__builtin_ctz(ways) : WAYS;
+	return ways ? (unsigned)__builtin_ctz(ways) : PP_HINT_WAYS;
 }
 
 static void enter_in(struct pp_hints *h, uint64_t hash, uint64_t entry)
@@ -185,12 +156,12 @@ static void enter_in(struct pp_hints *h, uint64_t hash, uint64_t entry)
 	pp_a64 *line = line_of(h, hash);
 	unsigned way = way_for(line, hash);
 
-	if (way == WAYS) {
+	if (way == PP_HINT_WAYS) {
 		line = second_line_of(h, hash);
 		way = way_for(line, hash);
 	}
 	/* [hint.enter:entry] pairs [hint.find:entry]: the cell is LIVE */
-	pp_store_rel(&line[way == WAYS ? hash >> 40 & (WAYS - 1) : way], entry);
+	pp_store_rel(&line[way == PP_HINT_WAYS ? hash >> 40 & (PP_HINT_WAYS - 1) : way], entry);
 }
 
 void pp_hint_enter(struct pp_thread *t, uint64_t hash, pp_ref cell)
@@ -202,12 +173,12 @@ static int new_table(struct pp_thread *t, uint64_t lines, uint64_t previous, uin
 {
 	struct pp_hints *h;
 	pp_ref ref;
-	int rc = pp_alloc(t, sizeof(*h) + lines * WAYS * sizeof(uint64_t) , PP_KIND_OTHER, &ref);
+	int rc = pp_alloc(t, sizeof(*h) + lines * PP_HINT_WAYS * sizeof(uint64_t) , PP_KIND_OTHER, &ref);
 
 	if (rc)
 		return rc;
 	h = pp_at(t->region, ref);
-	memset(h, 0, sizeof(*h) + lines * WAYS * sizeof(uint64_t));
+	memset(h, 0, sizeof(*h) + lines * PP_HINT_WAYS * sizeof(uint64_t));
 	h->lines = lines;
 	pp_store_rlx(&h->previous, previous); /* published by the store to engine.hints */
 	*link = PP_LINK(ref, pp_gen_of(t->region, ref));
@@ -286,8 +257,8 @@ int pp_hint_grow_begin(struct pp_thread *t, uint64_t keys, struct pp_hint_walk *
 		rc = pp_damage_report(t);
 	} else if (pp_protect(t, &h->previous)) {
 		rc = 1; /* a growth that a dead daemon left half done */
-	} else if (keys * 4 > h->lines * WAYS * 3) {
-		rc = new_table(t, keys * 5 / 3 / WAYS + 1, previous, &link);
+	} else if (keys * 4 > h->lines * PP_HINT_WAYS * 3) {
+		rc = new_table(t, keys * 5 / 3 / PP_HINT_WAYS + 1, previous, &link);
 		if (!rc) {
 			publish(t, link);
 			rc = 1;

@@ -59,6 +59,8 @@ struct pp_thread {
 	bool reserve;                    /* may use the reserve: deletes and the keeper */
 	bool keeper;                     /* all of it: the last quarter is what the keeper needs to make room */
 	uint64_t promised;               /* log bytes that the operation under way has reserved for its own record */
+	uint64_t hints_link;             /* engine: the hint table that was judged, and where it is; 0 = none yet */
+	void *hints;
 	uint64_t enters;                 /* read sections so far: one operation's PRIVATE blocks live within one */
 	uint64_t parked_at;              /* `enters` that slot.parked belongs to */
 	unsigned parked;                 /* used entries of slot.parked */
