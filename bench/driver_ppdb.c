@@ -228,7 +228,7 @@ static uint64_t private_bytes(pid_t pid)
 /* The keeper brings the keys into order and gives back what that needed: until it says so, and the arena has stood still. */
 static int settle(struct place *p)
 {
-	enum { LIMIT_S = 180, STILL = 8 };
+	enum { LIMIT_S = 180, STILL = 2 };
 	uint64_t limit = clock_ns() + LIMIT_S * 1000000000ull;
 	char json[65536];
 	int still = 0;

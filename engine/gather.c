@@ -234,7 +234,6 @@ bool pp_gather_step(struct pp_keeper *k)
 	bool busy = writing(k);
 	unsigned lists = pp_engine(&k->house)->lists;
 
-	pp_store_rlx(&pp_engine(&k->house)->gathering, g->active || (!k->config.no_gather && g->looked_at != g->logged + 1)); /* stat */
 	if (!g->active && !begin(k))
 		return false;
 	if (k->house.safe.held_count || !has_room(k))

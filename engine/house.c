@@ -299,6 +299,21 @@ static bool release_step(struct pp_keeper *k)
 	return given;
 }
 
+/* For `ppdb stat`: is there something to bring into order, or was something freed or given back a moment ago? */
+static void say_whether_at_rest(struct pp_keeper *k)
+{
+	struct pp_gather *g = &k->gather;
+	struct pp_engine *e = k->region.engine;
+	bool wanted = g->active || (!k->config.no_gather && g->looked_at != g->logged + 1);
+	uint64_t work = pp_load_rlx(&k->house.slot->count.frees) + pp_load_rlx(&k->region.globals->holes); /* stat */
+
+	if (wanted || work != g->work || k->release.segment) {
+		g->work = work;
+		g->rest_ns = pp_now_ns() + 2 * RELEASE_NS;
+	}
+	pp_store_rlx(&e->gathering, pp_now_ns() < g->rest_ns); /* stat */
+}
+
 int pp_keeper_house(struct pp_keeper *k)
 {
 	bool more;
@@ -316,6 +331,7 @@ int pp_keeper_house(struct pp_keeper *k)
 	hints_step(k);
 	more |= pp_gather_step(k);
 	more |= release_step(k);
+	say_whether_at_rest(k);
 	pp_stat_readers(k);
 	pp_pins_step(k);
 	pp_shards_step(k);

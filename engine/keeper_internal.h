@@ -53,6 +53,7 @@ struct pp_gather {
 	uint64_t logged, logged_ns;        /* bytes that were logged, and when the last of them was seen */
 	uint64_t looked_at;                /* `logged` + 1 when the last pass began */
 	uint64_t keys;                     /* when a pass was wanted last */
+	uint64_t work, rest_ns;            /* blocks freed and pages given back; when the store will be at rest if none are any more */
 	struct pp_keybuf at;
 };
 

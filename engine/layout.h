@@ -148,7 +148,7 @@ struct pp_engine {
 	pp_a64 wal_segments, wal_bytes, wal_units, wal_records; /* the log since the daemon started, each 100 ms */
 	pp_a64 wal_epochs, wal_stalls, wal_free_bytes, wal_write_p50_ns, wal_write_p99_ns;
 	pp_a64 wal_generation;             /* newest that a daemon of this arena may have opened; daemon, before it does */
-	pp_a64 gathered, gathering;        /* cells that the keeper has moved into key order; 1 = it will look or looks; house thread */
+	pp_a64 gathered, gathering;        /* cells that the keeper has moved into key order; 1 = it is not at rest yet; house thread */
 	pp_a64 wal_full;                   /* 1: no disk space for another segment; daemon */
 	pp_a64 wal_reserve;                /* log bytes that each slot may use beyond its credit for deletes; daemon */
 	char wal_backend[32];
