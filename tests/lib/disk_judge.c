@@ -22,6 +22,7 @@ struct look {
 	struct seen *seen;
 	size_t next;               /* of the model's records: what has to be delivered now */
 	unsigned keys;             /* of the checkpoint's records */
+	uint64_t late;             /* writes that had landed before */
 	const struct book_record *state[BOOK_KEYS];
 	bool wrong;
 };
@@ -257,7 +258,8 @@ static bool judge_cut(struct look *k)
 	/* The last epoch may lack its end: then units behind the cut are good, and only the first bad one has to be unproven. */
 	while (proof.intact[(good + 1) % UNITS])
 		good++;
-	if (proof.unit > good)
+	/* What landed while recovery read may prove what recovery could not know. */
+	if (proof.unit > good && k->d->counts.late == k->late)
 		return wrong(k, "the log was cut silently after unit %llu, but unit %llu is proven (epoch %llu was acknowledged)",
 			     (ull)good, (ull)proof.unit, (ull)l->acked.epoch);
 	k->seen->verdict = LIFE_UNPROVEN;
@@ -267,7 +269,7 @@ static bool judge_cut(struct look *k)
 
 bool life_look(struct life *l, struct simdisk *d, struct seen *seen)
 {
-	struct look k = {.l = l, .d = d, .seen = seen};
+	struct look k = {.l = l, .d = d, .seen = seen, .late = d->counts.late};
 	int rc;
 
 	memset(seen, 0, sizeof(*seen));

@@ -232,6 +232,8 @@ static bool step(struct life *l)
 		return excused(l, pp_wal_prepare(l->wal), "no segment was made");
 	if (what < 94)
 		return excused(l, pp_wal_prepare_reserve(l->wal), "no reserve was made");
+	if (what < 96)
+		return release(l, l->committed);
 	return checkpoint(l);
 }
 
@@ -262,6 +264,7 @@ static void set_rules(struct life *l)
 	*r = (struct simdisk_rules){
 		.short_writes = 2000,
 		.again = 1000,
+		.late = dice(l, 2) ? 16384 : 300,
 		.any_names = dice(l, 2),
 		.ack_early = l->o->ack_early,
 		.skip_dir_sync = l->o->skip_dir_sync,

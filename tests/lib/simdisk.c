@@ -237,10 +237,11 @@ static int sim_size(struct pp_disk *disk, int fd, uint64_t *size_out)
 
 /* ---- writing ---- */
 
-/* Some other place that holds data. */
+/* Some other place that holds data: the same offset of another file, a block, or any sector. */
 static unsigned elsewhere(struct simdisk *d, unsigned ino, uint64_t *offset)
 {
 	struct simdisk_state *s = d->state;
+	size_t unit;
 
 	for (int tries = 0; tries < 8 && s->now.count; tries++) {
 		unsigned other = s->now.at[simdisk_random(&d->random) % s->now.count].ino;
@@ -250,7 +251,10 @@ static unsigned elsewhere(struct simdisk *d, unsigned ino, uint64_t *offset)
 		ino = other;
 		break;
 	}
-	*offset = simdisk_random(&d->random) % (s->inode[ino]->now->size / SIM_SECTOR + 1) * SIM_SECTOR;
+	if (simdisk_random(&d->random) & 1 && *offset < s->inode[ino]->now->size)
+		return ino;
+	unit = simdisk_random(&d->random) & 1 ? SIM_BLOCK : SIM_SECTOR;
+	*offset = simdisk_random(&d->random) % (s->inode[ino]->now->size / unit + 1) * unit;
 	return ino;
 }
 

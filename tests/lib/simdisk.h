@@ -24,6 +24,7 @@ struct simdisk_rules {
 	uint32_t write_fails, sync_fails, name_fails; /* -EIO or -ENOSPC; a part of it may have happened */
 	uint32_t read_fails;               /* -EIO of an open, a read or a list */
 	uint32_t lost, misdirected;        /* writes that are acknowledged but went nowhere, or elsewhere */
+	uint32_t late;                     /* a killed process's write lands before the next call */
 	bool any_names;
 	uint64_t capacity;                 /* bytes; 0 = no limit */
 

@@ -41,7 +41,7 @@ void sim_flights_land_late(struct simdisk *d)
 {
 	struct simdisk_state *s = d->state;
 
-	while (s->late_count && simdisk_random(&d->random) % 4 == 0) {
+	while (s->late_count && sim_chance(d, d->rules.late)) {
 		struct flight *f = &s->late[simdisk_random(&d->random) % s->late_count];
 
 		sim_inode_write_durable(s->inode[f->ino], f->offset, f->bytes, f->size);
