@@ -411,7 +411,7 @@ static void fill_header(struct pp_wal_segments *s, const struct pp_wal_recovered
 	s->next_number = s->header.first_number;
 }
 
-static int remove_kind(struct pp_wal_segments *s, enum pp_wal_file kind, uint64_t above, uint64_t below)
+static int remove_kind(struct pp_wal_segments *s, enum pp_wal_file kind, uint64_t from, uint64_t below)
 {
 	uint64_t *numbers = NULL;
 	size_t count = 0;
@@ -419,7 +419,7 @@ static int remove_kind(struct pp_wal_segments *s, enum pp_wal_file kind, uint64_
 	int rc = pp_wal_format_list(s->config.disk, s->dir, kind, &numbers, &count);
 
 	for (size_t i = 0; i < count && !rc; i++) {
-		if (numbers[i] <= above || numbers[i] >= below)
+		if (numbers[i] < from || numbers[i] >= below)
 			continue;
 		rc = pp_wal_format_path(path, s->dir, kind, numbers[i]);
 		if (!rc)
@@ -477,7 +477,7 @@ int pp_wal_segments_init(struct pp_wal_segments *s, const struct pp_wal_config *
 	if (rc < 0)
 		return rc;
 	/* Only now: before the new header was durable, these could still have been needed to find the cut. */
-	rc = remove_kind(s, PP_WAL_FILE_LOG, recovered->cut_segment, s->header.first_number);
+	rc = remove_kind(s, PP_WAL_FILE_LOG, recovered->cut_segment + 1, s->header.first_number);
 	if (!rc)
 		rc = adopt_older(s, recovered);
 	return rc ? rc : pp_file_sync_dir(s->config.disk, s->dir);

@@ -217,6 +217,31 @@ Test(disk_found, the_checkpoint_of_the_last_start_is_lost)
 	}
 }
 
+/* A file numbered 0, the reserve that a killed daemon had begun to make, was passed over: a full disk stayed full. */
+Test(disk_found, what_was_begun_is_removed)
+{
+	struct simdisk *d = new_disk(1, false);
+	struct pp_wal *w = start(d);
+	uint64_t used;
+
+	cr_assert_eq(pp_wal_prepare(w), 1);
+	kill_process(d, w);
+	used = simdisk_used(d);
+	for (uint64_t call = 1; call < 5; call++) {
+		w = start(d);
+		cr_assert(w, "%s", pp_detail_get());
+		d->die_at = d->counts.calls + call;
+		cr_assert_lt(pp_wal_prepare_reserve(w), 0);
+		kill_process(d, w);
+	}
+	d->rules.capacity = simdisk_used(d);
+	w = start(d);
+	cr_assert(w, "%s", pp_detail_get());
+	kill_process(d, w);
+	cr_assert_leq(simdisk_used(d), used);
+	simdisk_free(d);
+}
+
 /* A marker filled the segment that held the last durable END, and an epoch without its END began in the next one: a release let the
  * first go, and a warm restart did not find the position. */
 Test(disk_found, the_durable_position_stays_in_the_log)
