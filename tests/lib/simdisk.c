@@ -523,6 +523,8 @@ void simdisk_kill(struct simdisk *d)
 	struct simdisk_state *s = d->state;
 
 	sim_flights_abandon(d);
+	for (unsigned i = 0; i < s->late_count; i++)
+		s->late[i].foreign = true;
 	for (unsigned fd = 0; fd < SIM_FDS; fd++) {
 		if (!s->fd[fd].used)
 			continue;
@@ -589,9 +591,10 @@ bool simdisk_flip(struct simdisk *d, const char *dir, uint64_t seed)
 
 /* ---- power cut ---- */
 
-/* Whole, nothing, some sectors, some blocks, a front, or for some sectors rubbish. */
+/* Whole, nothing, some sectors, some blocks, a front, or for some sectors rubbish; not so for what a killed process left: its successor
+ * may have read, and built upon, the same bytes from an earlier attempt, and waits for the lock that goes with the last of them. */
 static void keep_some(struct simdisk_counts *counts, struct image **image, uint64_t offset, const uint8_t *bytes, size_t size,
-		      uint64_t *random)
+		      bool rubbish_too, uint64_t *random)
 {
 	uint64_t how = simdisk_random(random) % 16, bits = 0;
 	size_t unit = how < 10 ? SIM_SECTOR : SIM_BLOCK, units = (size + unit - 1) / unit, front;
@@ -613,7 +616,7 @@ static void keep_some(struct simdisk_counts *counts, struct image **image, uint6
 			bits = simdisk_random(random);
 		if (how % 3 == 0 ? i >= front : !(bits >> i % 64 & 1))
 			continue;
-		if (how == 8 && simdisk_random(random) % 4 == 0) {
+		if (how == 8 && rubbish_too && simdisk_random(random) % 4 == 0) {
 			for (size_t b = 0; b < n; b++)
 				rubbish[b] = (uint8_t)simdisk_random(random);
 			sim_image_write(image, offset + at, rubbish, n);
@@ -628,7 +631,7 @@ static void keep_file(struct simdisk_counts *counts, const struct inode *from, s
 	to->durable = sim_image_share(from->durable);
 	for (const struct effect *e = from->first; e; e = e->next) {
 		if (e->bytes)
-			keep_some(counts, &to->durable, e->offset, e->bytes, e->size, random);
+			keep_some(counts, &to->durable, e->offset, e->bytes, e->size, true, random);
 		else if (simdisk_random(random) & 1)
 			sim_image_resize(&to->durable, e->size);
 	}
@@ -685,8 +688,11 @@ struct simdisk *simdisk_after_cut(const struct simdisk *d, uint64_t seed)
 	for (unsigned i = 0; i < s->flight_count + s->late_count; i++) {
 		const struct flight *f = i < s->flight_count ? &s->flight[i] : &s->late[i - s->flight_count];
 
+		if (d->trace)
+			fprintf(stderr, "       under way: %s at %llu+%zu\n", sim_name_of(d, f->ino), (unsigned long long)f->offset, f->size);
 		if (after->state->inode[f->ino])
-			keep_some(&after->counts, &after->state->inode[f->ino]->durable, f->offset, f->bytes, f->size, &seed);
+			keep_some(&after->counts, &after->state->inode[f->ino]->durable, f->offset, f->bytes, f->size,
+				  !f->foreign, &seed);
 	}
 	for (unsigned i = 0; i < SIM_FILES; i++)
 		if (after->state->inode[i])

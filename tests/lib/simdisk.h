@@ -3,7 +3,7 @@
  *
  * Each file has two images: what a read sees now, and what a power cut is sure to leave; between them a list of effects that
  * were not synced. A power cut keeps of each any part: whole, none, single sectors of 512 or 4096 bytes, a front, or for
- * sectors under way rubbish. Of names (create, rename, remove) it keeps, before the directory's sync, a front of the list (a
+ * sectors under way in the process that runs rubbish. Of names (create, rename, remove) it keeps, before the directory's sync, a front of the list (a
  * journal) or any subset in order (rules.any_names); each one whole. A durable write of the log (RWF_DSYNC) is under way from
  * submit on, and completes late, out of order, short, or not at all; once reported complete it is in both images.
  * A killed process loses its descriptors only: its writes under way land later, one by one, between the calls of its successor.

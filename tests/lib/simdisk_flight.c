@@ -5,6 +5,7 @@
  * or failed with a part of it on the medium. What a killed process left under way lands later. One thread.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -108,6 +109,8 @@ static struct pp_wal_io_done finish(struct simdisk *d, unsigned index)
 		done.result = -EIO;
 	else if (!d->rules.ack_early)
 		done.result = complete(d, &f);
+	if (d->trace)
+		fprintf(stderr, "       %s at %llu: %lld\n", sim_name_of(d, f.ino), (unsigned long long)f.offset, (long long)done.result);
 	if (d->dead || d->rules.ack_early)
 		make_late(d, &f);
 	else

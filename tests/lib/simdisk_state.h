@@ -58,6 +58,7 @@ struct flight {
 	unsigned slot, ino;
 	uint64_t offset;
 	size_t size;
+	bool foreign;                      /* of a process that was killed */
 	const uint8_t *from;               /* the caller's buffer, which must not change */
 	uint8_t *bytes;
 };
