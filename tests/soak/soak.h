@@ -41,7 +41,7 @@ struct soak {
 	char disk[128];                      /* small file system under the log, "" = none */
 	char out[256];                       /* folder of the report */
 	struct soak_events events;
-	uint64_t last_steady_ns;
+	uint64_t last_steady_ns, full_since_ns;
 };
 
 /* ---- phases ----------------------------------------------------------------------------------------------------- */
