@@ -113,9 +113,8 @@ static bool give_back(struct pp_thread *t, struct pp_release *c)
 	uint64_t first = first_page(c->segment - 1);
 	bool given = false;
 
-	pp_run_name(t, first, PP_PAGES_PER_SEGMENT);
+	pp_run_name(t, first, PP_PAGES_PER_SEGMENT | PP_RUN_RELEASING);
 	if (claim(t, c)) {
-		pp_run_name(t, first, PP_PAGES_PER_SEGMENT | PP_RUN_RELEASING);
 		PP_FAULT_POINT("holes.claimed");
 		given = !each_run(r, c->segment - 1, c->mask, punch);
 		if (given && c->huge && pp_load_rlx(&r->globals->huge_segments)) /* stat */

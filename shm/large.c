@@ -268,7 +268,7 @@ void pp_large_reap(struct pp_thread *t, unsigned slot)
 	uint64_t first = pp_load_acq(&s->large_first), pages = pp_load_acq(&s->large_pages), word;
 
 	/* [large.reap:first] pairs [large.claim:first] */
-	if (!first || first > pp_pages_committed(r) || (pages & ~PP_RUN_FREEING) > pp_pages_committed(r) - (first - 1))
+	if (!first || first > pp_pages_committed(r) || (pages & ~(PP_RUN_FREEING | PP_RUN_RELEASING)) > pp_pages_committed(r) - (first - 1))
 		return;
 	first--;
 	word = pp_load_acq(&r->pages[first].word);
