@@ -38,8 +38,8 @@ static inline void pp_keybuf_set(struct pp_keybuf *b, uint32_t table, const void
 
 static inline void pp_keybuf_copy(struct pp_keybuf *b, const uint8_t *bytes, uint32_t size)
 {
-	if (size > PP_IKEY_MAX) /* of a block that is another's by now (shm/guard.h) */
-		size = PP_IKEY_MAX;
+	if (size > PP_IKEY_MAX + 1) /* one more: the smallest key above the longest. Else of a block that is another's by now (shm/guard.h) */
+		size = PP_IKEY_MAX + 1;
 	memcpy(b->buffer, bytes, size);
 	b->key.bytes = b->buffer;
 	b->key.size = size;
