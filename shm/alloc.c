@@ -20,6 +20,8 @@
  * A retirer sets the block's limbo bit after its header (pp_limbo_add); a sweeper takes the bit before it reads the header; so no
  * RETIRED block stays without a bit except by the retirer's death, and for that slot.moving names the block before its CAS.
  *
+ * When no page can be had for a class, a block of a larger one serves: a block's class is its page's, whoever asked for how much.
+ *
  * PRIVATE blocks in a page that its owner has given up would be lost with their thread. Therefore the last pages given up since the
  * thread entered its read section are named in slot.parked; when that overflows, pages that hold no PRIVATE block of ours are
  * dropped from it, and if none can be, scan_all makes the reaper look at all pages.
@@ -264,6 +266,20 @@ static int refill(struct pp_thread *t, unsigned klass)
 	}
 }
 
+/* A full arena has no page for a class that has none yet, but blocks of the next ones: the first that can be had, else PP_CLASSES. */
+static unsigned larger(struct pp_thread *t, unsigned klass)
+{
+	unsigned k = klass + 1;
+
+	for (; k < PP_CLASS_COUNT && pp_classes[k].size <= 2 * pp_classes[klass].size; k++) {
+		struct pp_hand *h = pp_hand_of(t, k);
+
+		if ((h->bits && (!h->reserved || t->reserve)) || !refill(t, k))
+			return k;
+	}
+	return PP_CLASSES;
+}
+
 int pp_alloc(struct pp_thread *t, uint64_t payload_bytes, unsigned kind, pp_ref *ref)
 {
 	unsigned klass = pp_class_of(payload_bytes), i;
@@ -276,8 +292,12 @@ int pp_alloc(struct pp_thread *t, uint64_t payload_bytes, unsigned kind, pp_ref 
 	if (__builtin_expect(!h->bits || (h->reserved && !t->reserve), 0)) {
 		int rc = refill(t, klass);
 
-		if (rc)
-			return rc;
+		if (rc) {
+			klass = larger(t, klass);
+			if (klass == PP_CLASSES)
+				return rc;
+			h = pp_hand_of(t, klass);
+		}
 	}
 	i = (unsigned)__builtin_ctzll(h->bits);
 	h->bits &= h->bits - 1;
