@@ -78,7 +78,7 @@ static void near_cell(const struct pp_thread *t, pp_ref cell)
 static pp_ref judge(struct pp_thread *t, uint64_t e, const struct pp_key *k)
 {
 	pp_ref cell = pp_link_ref(e);
-	struct pp_cell *c = pp_at(t->region, cell);
+	struct pp_cell *c;
 
 	near_cell(t, cell);
 	PP_FAULT_POINT("hint.find.entry");
@@ -86,6 +86,7 @@ static pp_ref judge(struct pp_thread *t, uint64_t e, const struct pp_key *k)
 		;
 	if (!pp_hint_live(t, cell, e >> PP_REF_BITS & PP_HINT_GEN, PP_HINT_GEN, PP_KIND_CELL))
 		return 0;
+	c = pp_at(t->region, cell); /* not before: an empty entry has a tag too, and it may be this one */
 	if (!pp_ref_near(t->region, cell) && !pp_ref_inside(t->region, cell, sizeof(*c) + k->size))
 		return 0;
 	/* an index cell: its block was a key cell's once */
