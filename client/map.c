@@ -29,15 +29,6 @@ static int map_control(struct pp_mapping *m, int fd, uint32_t slots)
 	return 0;
 }
 
-static void populate(struct pp_mapping *m)
-{
-	uint64_t bytes = m->region.segments_at +
-		pp_load_acq(&m->region.globals->committed_segments) * PP_SEGMENT_BYTES;
-
-	/* a hint: a kernel without it fills the tables at the first touches */
-	madvise(m->region.base, bytes, m->region.readonly ? MADV_POPULATE_READ : MADV_POPULATE_WRITE);
-}
-
 static void release(struct pp_mapping *m)
 {
 	if (m->region.base)
@@ -74,7 +65,7 @@ int pp_mapping_new(int fd, int control_fd, uint32_t control_slots, bool readonly
 	m->ino = st.st_ino;
 	pp_barrier_register();
 	if (fill)
-		populate(m);
+		pp_region_populate(&m->region); /* a hint: a kernel without it fills the tables at the first touches */
 	*out = m;
 	return 0;
 }

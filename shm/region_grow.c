@@ -23,6 +23,7 @@
 
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
 #endif
 
 /* A file longer than the process's own limit would bring it SIGXFSZ. */
@@ -164,13 +165,14 @@ static uint64_t backed_tables(const struct pp_region *r, uint64_t segments)
 int pp_region_populate(struct pp_region *r)
 {
 	uint64_t segments = pp_load_acq(&r->globals->committed_segments), pages = segments * PP_PAGES_PER_SEGMENT;
+	int advice = r->readonly ? MADV_POPULATE_READ : MADV_POPULATE_WRITE;
 
-	if (madvise(r->base, backed_tables(r, segments), MADV_POPULATE_READ))
+	if (madvise(r->base, backed_tables(r, segments), advice))
 		return -errno;
 	for (uint64_t p = 0, end; p < pages; p = end + 1) { /* a hole would be filled by reading it */
 		for (end = p; end < pages && !pp_page_is_hole(r, end);)
 			end++;
-		if (end > p && madvise(r->base + pp_page_ref(r, p), (end - p) * PP_PAGE_BYTES, MADV_POPULATE_READ))
+		if (end > p && madvise(r->base + pp_page_ref(r, p), (end - p) * PP_PAGE_BYTES, advice))
 			return -errno;
 	}
 	return 0;
