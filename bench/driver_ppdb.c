@@ -239,7 +239,7 @@ static int settle(struct place *p)
 		usleep(250000);
 		if (daemon_ask(p, "stat", json, sizeof json) || stat(run_of(p)->arena, &st))
 			return -1;
-		still = strstr(json, "\"gathering\":true") || st.st_blocks != before ? 0 : still + 1;
+		still = strstr(json, "\"gathering\": true") || st.st_blocks != before ? 0 : still + 1;
 		before = st.st_blocks;
 	} while (still < STILL && clock_ns() < limit);
 	return 0;

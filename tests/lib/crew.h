@@ -23,7 +23,7 @@
 
 #define CREW_MAX 24
 #define CREW_COUNTERS 4
-#define CREW_STUCK_NS test_patience(UINT64_C(20000000000))
+#define CREW_STUCK_NS test_patience(UINT64_C(60000000000))
 #define SEQ_KEPT 50
 
 enum crew_job { CREW_HEAD, CREW_FOLLOWER, CREW_SEQUENCE, CREW_CHURN, CREW_JUDGE };
