@@ -21,7 +21,7 @@
 
 #define KEYS 12
 #define OPS 4000
-#define PATIENCE_NS test_patience(UINT64_C(10000000000))
+#define PATIENCE_NS test_patience(UINT64_C(30000000000))
 #define PUTS 5
 
 TestSuite(stop_points, .fini = test_stores_end, .timeout = 1200);
