@@ -8,7 +8,7 @@
  *   3. the pages (shm/alloc.h): PRIVATE blocks that are reachable were linked: make them LIVE; the others are freed.
  *   4. interval, snapshot, notes, and LEAVING. The slot becomes free when its ring is drained and durable.
  *
- * Ordering. [reap.settle:version] pairs [write.op:version]: op_version was stored before its version could be linked.
+ * Ordering. [reap.settle:version] pairs [install.op:version]: op_version was stored before its version could be linked.
  */
 #include "engine/index_internal.h"
 #include "engine/keeper_internal.h"
@@ -52,7 +52,7 @@ static bool reachable(struct pp_thread *t, uint64_t what, pp_ref ref, uint64_t w
 static void settle_operation(struct pp_keeper *k, struct pp_slot *s)
 {
 	struct pp_thread *t = &k->house;
-	/* [reap.settle:version] pairs [write.op:version]: op_block belongs to it */
+	/* [reap.settle:version] pairs [install.op:version]: op_block belongs to it */
 	pp_ref version = pp_load_acq(&s->op_version);
 	uint64_t block = pp_load_acq(&s->op_block), expected = PP_STATE(PP_PENDING, 0, 0);
 

@@ -43,7 +43,7 @@ pp_ref pp_version_visible(struct pp_thread *t, struct pp_cell *cell, uint64_t sn
 	unsigned steps = 0;
 
 again:
-	/* [version.visible:head] pairs [write.install:head]: a complete version */
+	/* [version.visible:head] pairs [install.link:head]: a complete version */
 	at = pp_protect(t, &cell->head);
 	if (__builtin_expect(at & PP_MOVING, 0))
 		at = pp_moving_head(t, &cell);

@@ -87,7 +87,7 @@ pp_ref pp_version_visible(struct pp_thread *, struct pp_cell *cell, uint64_t sna
  */
 static inline pp_ref pp_version_newest(struct pp_thread *t, struct pp_cell *cell, uint64_t *state)
 {
-	/* [version.visible:head] pairs [write.install:head]: a complete version */
+	/* [version.visible:head] pairs [install.link:head]: a complete version */
 	uint64_t head = pp_protect(t, &cell->head);
 
 	if (__builtin_expect(!head || head & 7, 0)) /* none, DEAD, or MOVING */

@@ -1,0 +1,304 @@
+/*
+ * install.c - putting an undecided version on top of a key: over an existing cell, or with a fresh one.
+ *
+ * Protocol (design 5): install a PENDING version on top of the chain by one CAS of the cell's head (that CAS orders the writes of a key), or
+ * link a fresh cell that holds its first version already. A head that is undecided and not ours is looked at a few dozen times and then
+ * helped: so nobody waits for a stopped or dead writer.
+ *
+ * Preconditions are judged on the newest committed version with a decided head, and the CAS of the head makes sure that nothing came
+ * between. A write that fails installed nothing.
+ *
+ * seq counts the writes of a key: the head's seq + 1. A fresh cell starts above the key's floor, read again before each try to link it, so that a
+ * version number never comes back in a later life of the key (engine/floor.h).
+ *
+ * Dies inside: noted blocks; an undecided version, which anybody helps, or the daemon settles, or the reaper aborts if it was never published.
+ */
+#include "engine/install.h"
+
+#include "engine/floor.h"
+#include "engine/hint.h"
+#include "engine/index_internal.h"
+#include "engine/move.h"
+#include "engine/ring.h"
+#include "engine/shards.h"
+#include "engine/stat.h"
+#include "shm/backoff.h"
+#include "shm/fault.h"
+
+#define LOOKS 48                       /* at a PENDING head before it is helped */
+#define PRUNE_STEPS 24
+#define PRUNE_DEEP 512
+#define DEEP_EVERY 64                  /* writes of a key between deep prunes */
+
+void pp_install_init(struct pp_install *a, struct pp_thread *t, struct pp_write *w)
+{
+	a->t = t;
+	a->w = w;
+	a->block = 0;
+	pp_keybuf_set(&a->key, w->key.table, w->key.data, w->key.size);
+	a->hash = pp_key_hash(&w->key);
+}
+
+/* ---- what the reaper must settle -------------------------------------------------------------------------------- */
+
+/* The version that this operation may leave PENDING, and the block that holds it. */
+static void op_begin(struct pp_thread *t, pp_ref version, pp_ref block)
+{
+	/* [install.op:version] pairs [reap.settle:version]: before the version can be linked */
+	pp_store_rel(&t->slot->op_block, PP_LINK(block, pp_gen_of(t->region, block)));
+	pp_store_rel(&t->slot->op_version, version);
+}
+
+void pp_install_done(struct pp_thread *t)
+{
+	pp_store_rel(&t->slot->op_version, 0);
+}
+
+static unsigned version_flags(const struct pp_write *w)
+{
+	return w->flags & PP_W_DELETE ? PP_V_TOMBSTONE : 0;
+}
+
+/* ---- an existing cell ------------------------------------------------------------------------------------------- */
+
+/* Looks at the head until it is decided, helping when that takes too long. */
+static int decided_head(struct pp_thread *t, struct pp_cell *cell, uint64_t *head)
+{
+	struct pp_backoff backoff;
+
+	pp_backoff_init(&backoff, t);
+	for (unsigned tries = 0;; tries++) {
+		uint64_t state;
+
+		*head = pp_protect(t, &cell->head);
+		if (*head == PP_DEAD)
+			return -EAGAIN;
+		if (*head & PP_MOVING) {
+			int rc = pp_cell_move(t, pp_ref_of(t->region, cell));
+
+			return rc ? rc : -EAGAIN;
+		}
+		state = pp_load_acq(&pp_version_at(t, *head)->state);
+		if (pp_damage(t))
+			return pp_damage_report(t);
+		if (pp_state_status(state) != PP_PENDING || PP_MUTANT("write.over_pending"))
+			return 0;
+		if (tries < LOOKS) {
+			pp_pause();
+			continue;
+		}
+		if (pp_state_status(pp_version_help(t, *head)) == PP_PENDING)
+			return pp_damage(t) ? pp_damage_report(t) : pp_load_acq(&t->region->globals->barred) ? pp_arena_barred() :
+				pp_detail(PPDB_OVERLOAD, "the log ring is full: writes come faster than the disk takes them");
+		pp_backoff_wait(&backoff, t);
+	}
+}
+
+static int separate_block(struct pp_install *a, pp_ref cell)
+{
+	struct pp_thread *t = a->t;
+	struct pp_version_block *b;
+	uint64_t bytes = pp_version_bytes(a->w->size, a->w->expires_ms);
+	int rc;
+
+	if (a->block && a->block_room < bytes) {
+		pp_alloc_cancel(t, a->block);
+		a->block = 0;
+	}
+	if (!a->block) {
+		rc = pp_alloc(t, sizeof(b->cell) + bytes, PP_KIND_VERSION, &a->block);
+		if (rc) {
+			a->block = 0;
+			return rc;
+		}
+		a->block_room = bytes;
+	}
+	b = pp_at(t->region, a->block);
+	b->cell = PP_LINK(cell, pp_gen_of(t->region, cell));
+	b->v.cell_back = 0;
+	return 0;
+}
+
+static pp_ref block_version(pp_ref block)
+{
+	return block + offsetof(struct pp_version_block, v);
+}
+
+/* Puts the version on top. -EAGAIN: the cell is DEAD, look for another. */
+static int overwrite(struct pp_install *a, pp_ref cell_ref)
+{
+	struct pp_thread *t = a->t;
+	struct pp_cell *cell = pp_cell_at(t, cell_ref);
+	struct pp_version *v;
+	struct pp_base base;
+	uint64_t head, gen;
+	int rc;
+
+	for (;;) {
+		rc = decided_head(t, cell, &head);
+		if (rc)
+			return rc;
+		PP_FAULT_POINT("write.overwrite.decided");
+		pp_base_look(t, cell, &base);
+		if (pp_damage(t))
+			return pp_damage_report(t);
+		rc = pp_precond_judge(a->w, &base, a->number);
+		if (rc)
+			return pp_load_acq(&cell->head) == PP_DEAD ? -EAGAIN : rc;
+		rc = separate_block(a, cell_ref);
+		if (rc)
+			return rc;
+		v = pp_version_at(t, block_version(a->block));
+		pp_store_rlx(&v->state, PP_STATE(PP_PENDING, 0, 0)); /* published by the CAS below */
+		pp_store_rlx(&v->older, head);
+		pp_version_fill(v, pp_version_seq(pp_version_at(t, head)) + 1, version_flags(a->w), a->w->value, a->w->size,
+				a->w->expires_ms);
+		gen = pp_gen_of(t->region, a->block);
+		op_begin(t, block_version(a->block), a->block);
+		pp_note_block(t, PP_NOTE_VERSION, a->block, PP_LINK(cell_ref, pp_gen_of(t->region, cell_ref)));
+		PP_FAULT_POINT("write.overwrite.noted");
+		/* [install.link:head] pairs [version.visible:head]: the complete version */
+		if (pp_cas_acqrel(&cell->head, &head, block_version(a->block)))
+			break;
+		pp_notes_clear(t);
+		pp_stat_add(&t->slot->count.cas_retries, 1);
+		pp_shard_contended(t, pp_list_of(t, a->hash), a->key.key.bytes, a->key.key.size);
+	}
+	PP_FAULT_POINT("write.overwrite.linked");
+	pp_alloc_live(t, a->block, gen);
+	a->cell = cell_ref;
+	a->version = block_version(a->block);
+	a->block = 0;
+	return 0;
+}
+
+/* ---- a fresh cell ----------------------------------------------------------------------------------------------- */
+
+static void cell_fill(struct pp_install *a, struct pp_cell *c, bool inlined)
+{
+	c->key_size = (uint16_t)a->w->key.size;
+	c->flags = inlined ? PP_C_INLINE : 0;
+	memcpy(&c->table_be, a->key.key.bytes, a->key.key.size);
+}
+
+static void first_version(struct pp_install *a, pp_ref version)
+{
+	struct pp_version *v = pp_version_at(a->t, version);
+	uint64_t floor = PP_MUTANT("write.floor_not_read") ? 0 : pp_floor_read(a->t, a->hash);
+
+	pp_store_rlx(&v->state, PP_STATE(PP_PENDING, 0, 0)); /* published with the cell */
+	pp_store_rlx(&v->older, 0);
+	pp_version_fill(v, floor + 1, version_flags(a->w), a->w->value, a->w->size, a->w->expires_ms);
+}
+
+/* Allocates the cell, and the version's own block when it does not fit in. */
+static int cell_new(struct pp_install *a, pp_ref *cell, pp_ref *version)
+{
+	struct pp_thread *t = a->t;
+	uint64_t key_bytes = (sizeof(struct pp_cell) + a->w->key.size + 7) & ~UINT64_C(7);
+	uint64_t bytes = key_bytes + pp_version_bytes(a->w->size, a->w->expires_ms);
+	bool inlined = bytes <= PP_INLINE_MAX;
+	struct pp_cell *c;
+	int rc = pp_alloc(t, inlined ? bytes : key_bytes, PP_KIND_CELL, cell);
+
+	if (rc)
+		return rc;
+	c = pp_at(t->region, *cell);
+	cell_fill(a, c, inlined);
+	if (inlined) {
+		*version = pp_cell_inline_version(t, *cell);
+		pp_version_at(t, *version)->cell_back = (uint32_t)(*version - *cell);
+	} else {
+		rc = separate_block(a, *cell);
+		if (rc) {
+			pp_alloc_cancel(t, *cell);
+			return rc;
+		}
+		*version = block_version(a->block);
+	}
+	pp_store_rlx(&c->head, *version); /* published by the CAS that links the cell */
+	return 0;
+}
+
+static int judge_absent(struct pp_install *a)
+{
+	struct pp_base none = {0};
+
+	return pp_precond_judge(a->w, &none, a->number);
+}
+
+/* Links a fresh cell at `place`. -EAGAIN: the leaf changed. */
+static int create(struct pp_install *a, unsigned list, struct pp_place *place)
+{
+	struct pp_thread *t = a->t;
+	pp_ref cell, version, own;
+	int rc = judge_absent(a);
+
+	if (rc)
+		return rc;
+	rc = cell_new(a, &cell, &version);
+	if (rc)
+		return rc;
+	first_version(a, version);
+	PP_FAULT_POINT("write.create.filled");
+	own = pp_version_inline(pp_version_at(t, version)) ? 0 : a->block;
+	op_begin(t, version, own ? own : cell);
+	if (own)
+		pp_note_block(t, PP_NOTE_VERSION, own, PP_LINK(cell, pp_gen_of(t->region, cell)));
+	rc = pp_index_link(t, list, 0, place, &a->key.key, cell, own);
+	if (rc) {
+		pp_alloc_cancel(t, cell);
+		return rc;
+	}
+	if (own)
+		a->block = 0;
+	pp_add_rlx(&pp_engine(t)->shard[pp_shard_of(t, &a->key.key, a->hash)].keys, 1); /* stat */
+	pp_hint_enter(t, a->hash, cell);
+	a->cell = cell;
+	a->version = version;
+	return 0;
+}
+
+/* ---- one try ---------------------------------------------------------------------------------------------------- */
+
+int pp_install(struct pp_install *a)
+{
+	struct pp_thread *t = a->t;
+	pp_ref cell = pp_hint_find(t, a->hash, &a->w->key);
+	unsigned list = pp_list_of(t, a->hash);
+	struct pp_place place;
+	int rc;
+
+	if (cell) {
+		rc = overwrite(a, cell);
+		if (rc != -EAGAIN)
+			return rc;
+	}
+	pp_index_find(t, list, 0, &a->key.key, true, &place);
+	if (pp_damage(t))
+		return pp_damage_report(t);
+	if (place.equal) {
+		cell = pp_block_ref(place.block, place.at);
+		rc = overwrite(a, cell);
+		if (rc != -EAGAIN) {
+			pp_hint_enter(t, a->hash, cell);
+			return rc;
+		}
+	}
+	return create(a, list, &place); /* takes the place of a DEAD cell */
+}
+
+void pp_install_end(struct pp_install *a)
+{
+	if (a->block)
+		pp_alloc_cancel(a->t, a->block);
+	a->block = 0;
+}
+
+void pp_install_tidy(struct pp_thread *t, pp_ref cell, uint64_t seq)
+{
+	if (seq <= 1)
+		return;
+	pp_safe_refresh(t->region, &t->safe);
+	pp_version_prune(t, pp_cell_at(t, cell), seq % DEEP_EVERY ? PRUNE_STEPS : PRUNE_DEEP);
+}

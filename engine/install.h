@@ -1,0 +1,42 @@
+/*
+ * install.h - puts an undecided version on top of a key: what single writes and batches have in common.
+ */
+#ifndef PP_ENGINE_INSTALL_H
+#define PP_ENGINE_INSTALL_H
+
+#include "engine/precond.h"
+#include "engine/version.h"
+
+/* One key's write under way. */
+struct pp_install {
+	struct pp_thread *t;
+	struct pp_write *w;
+	struct pp_keybuf key;
+	uint64_t hash;
+	pp_ref block;                      /* separate version block, allocated once; 0 = none */
+	uint64_t block_room;               /* value bytes that fit in it */
+	char number[PP_NUMBER_MAX];        /* PP_W_ADD: text of the sum */
+	/* results */
+	pp_ref cell, version;              /* installed: the version, undecided, on top of the cell */
+};
+
+void pp_install_init(struct pp_install *, struct pp_thread *, struct pp_write *);
+
+/*
+ * Installs the version of a->w; the caller is inside a read section. 0; -EAGAIN: the place changed, again (after a back-off);
+ * PPDB_CONFLICT, EXISTS, NOTFOUND, TYPE: the key is not as the write wants it; PPDB_FULL, OVERLOAD, CORRUPT, -ESTALE. On an error nothing is
+ * installed. The slot's op_version names the version from before it can be found (pp_install_done).
+ * Crash: noted; installed or not.
+ */
+int pp_install(struct pp_install *);
+
+/* Gives back what was allocated and not used. */
+void pp_install_end(struct pp_install *);
+
+/* After the commit: takes out what the new version with this seq made superfluous below it; bounded. */
+void pp_install_tidy(struct pp_thread *, pp_ref cell, uint64_t seq);
+
+/* The operation's version is decided: the reaper need not settle it. */
+void pp_install_done(struct pp_thread *);
+
+#endif
