@@ -25,13 +25,16 @@ struct ppdb_iter {
 /* Why the view cannot be read now: 0, PPDB_EVICTED, PPDB_FORKED, -EINVAL. */
 int pp_view_state(const struct ppdb_view *);
 
-/* Nothing that pp_view_state would have to say more about. */
+/* Nothing that pp_view_state would have to say more about. In a forked child the session may be freed already. */
 static inline bool pp_view_ready(const struct ppdb_view *v)
 {
-	const struct pp_mapping *m = v->s->map;
+	const struct pp_mapping *m;
 
+	if (!likely(v->born == pp_load_rlx(pp_guard))) /* owner: see pp_forked */
+		return false;
+	m = v->s->map;
 	/* [client.view:orphaned] pairs [client.adopt:orphaned]: the next refresh finds the new arena */
-	return v->born == pp_load_rlx(pp_guard) && v->held && !v->s->t.readonly && !pp_load_acq(&m->orphaned) && !pp_mapping_void(m);
+	return v->held && !v->s->t.readonly && !pp_load_acq(&m->orphaned) && !pp_mapping_void(m);
 }
 
 /* Around each read: a snapshot holds a read section only meanwhile, a LATEST view all the time. */
