@@ -12,6 +12,8 @@
 #include "engine/quick.h"
 
 #define GONE_NS (3 * PP_NS_PER_SEC) /* a snapshot waits this long for a ppdbd */
+#define SETTLE_NS (5 * PP_NS_PER_SEC) /* and this long for one that is there */
+#define SLICE_NS (100 * PP_NS_PER_MS)
 #define NAP_NS PP_NS_PER_MS
 
 /* Also true in a child that attached its handle again: the view stays the parent's. */
@@ -60,31 +62,41 @@ static int await_daemon(struct ppdb_view *v)
 	}
 }
 
-static int hold_snapshot(struct ppdb_view *v)
+/* Until the arena has settled what is owed; in slices, so that the next daemon is found, and its arena when it has another one. */
+static int await_cut(struct ppdb_view *v, uint64_t *cut)
 {
-	struct pp_globals *g;
-	uint64_t seen, s;
+	uint64_t deadline = pp_now_ns() + SETTLE_NS;
 	int rc;
 
-	for (;;) {
-		g = v->s->map->region.globals;
-		seen = owed(v, g);
-		if (seen <= pp_load_acq(&g->settled_epoch))
-			break;
+	*cut = owed(v, v->s->map->region.globals);
+	while (*cut > pp_load_acq(&v->s->map->region.globals->settled_epoch)) {
 		rc = await_daemon(v);
 		if (rc)
 			return rc;
 		/* [client.view:orphaned] pairs [client.adopt:orphaned]: the daemon that came has another arena */
-		if (!pp_load_acq(&v->s->map->orphaned)) {
-			if (v->s->t.readonly)
-				pp_link_ask_close(v->db);
-			break;
+		if (pp_load_acq(&v->s->map->orphaned)) {
+			rc = pp_session_renew(v->s);
+			if (rc)
+				return rc;
+			*cut = owed(v, v->s->map->region.globals);
+			continue;
 		}
-		rc = pp_session_renew(v->s);
-		if (rc)
+		if (v->s->t.readonly)
+			pp_link_ask_close(v->db);
+		rc = pp_snapshot_await(&v->s->t, *cut, SLICE_NS);
+		if (rc && pp_now_ns() >= deadline)
 			return rc;
 	}
-	rc = pp_snapshot_hold(&v->s->t, seen, &s); /* bounded */
+	return 0;
+}
+
+static int hold_snapshot(struct ppdb_view *v)
+{
+	uint64_t cut, s;
+	int rc = await_cut(v, &cut);
+
+	if (!rc)
+		rc = pp_snapshot_hold(&v->s->t, cut, &s);
 	if (rc)
 		return rc;
 	v->snapshot = s;

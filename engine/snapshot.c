@@ -21,10 +21,10 @@
 #define NAP_NS UINT64_C(200000)
 #define HOLD_TRIES 1000000             /* each but the first is due to a new announcement */
 
-static int wait_settled(struct pp_thread *t, uint64_t epoch)
+int pp_snapshot_await(struct pp_thread *t, uint64_t epoch, uint64_t timeout_ns)
 {
 	struct pp_globals *g = t->region->globals;
-	uint64_t deadline = pp_now_ns() + SETTLE_TIMEOUT_NS;
+	uint64_t deadline = pp_now_ns() + timeout_ns;
 
 	while (pp_load_acq(&g->settled_epoch) < epoch) {
 		if (pp_now_ns() > deadline)
@@ -42,7 +42,7 @@ static int wait_settled(struct pp_thread *t, uint64_t epoch)
 int pp_snapshot_hold(struct pp_thread *t, uint64_t at_least, uint64_t *s)
 {
 	struct pp_globals *g = t->region->globals;
-	int rc = wait_settled(t, at_least);
+	int rc = pp_snapshot_await(t, at_least, SETTLE_TIMEOUT_NS);
 	unsigned tries = 0;
 
 	if (rc)

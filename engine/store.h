@@ -80,6 +80,8 @@ int pp_cursor_next(struct pp_cursor *, struct pp_hit *out);
 int pp_cursor_prev(struct pp_cursor *, struct pp_hit *out);
 int pp_cursor_seek(struct pp_cursor *, const void *key, uint32_t size, struct pp_hit *out);
 int pp_cursor_seek_le(struct pp_cursor *, const void *key, uint32_t size, struct pp_hit *out);
+/* Waits until `epoch` is settled; PPDB_TIMEOUT. */
+int pp_snapshot_await(struct pp_thread *, uint64_t epoch, uint64_t timeout_ns);
 /* Holds a snapshot in the thread's slot: the newest settled epoch, at least `at_least` (bounded wait, PPDB_TIMEOUT). One a slot. */
 int pp_snapshot_hold(struct pp_thread *, uint64_t at_least, uint64_t *s);
 void pp_snapshot_drop(struct pp_thread *);

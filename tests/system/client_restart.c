@@ -168,6 +168,35 @@ Test(restart, waiters)
 	ok(ppdb_detach(db));
 }
 
+static void *snapshot_of(void *arg)
+{
+	waited = ppdb_view_begin(db, PPDB_VIEW_FRESH, arg);
+	return NULL;
+}
+
+/* A thread that waits for a cut goes on with the next daemon, in whatever arena that has. */
+Test(restart, snapshots)
+{
+	for (int cold = 0; cold < 2; cold++) {
+		ppdb_view *v;
+		ppdb_item item;
+
+		ok(ppdb_put(db, 0, PPDB_S("k"), PPDB_S("v"), NULL, NULL));
+		cr_assert_eq(kill(test_daemon_pid(&d), SIGSTOP), 0);
+		cr_assert_eq(pthread_create(&waiter, NULL, snapshot_of, &v), 0);
+		usleep(100000);
+		test_daemon_end(&d, SIGKILL);
+		if (cold)
+			test_daemon_forget(&d);
+		restart();
+		pthread_join(waiter, NULL);
+		cr_assert_eq(waited, 0, "%s: %s", cold ? "cold" : "warm", ppdb_errname(waited));
+		ok(ppdb_view_get(v, 0, PPDB_S("k"), &item));
+		ppdb_view_end(v);
+	}
+	ok(ppdb_detach(db));
+}
+
 /* Writing goes on until the ring is full; then an error in bounded time, and on with the next daemon. */
 Test(restart, ring_full)
 {
