@@ -15,6 +15,7 @@
  * A process that dies here leaves a longer file with some backed pages; whoever commits the piece next completes it.
  */
 #include "shm/commit.h"
+#include "shm/fault.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -79,6 +80,8 @@ static int commit_piece(int fd, uint8_t *base, uint64_t offset, enum pp_page_kin
 		rc = populate(fd, base, offset + PP_SEGMENT_BYTES - SMALL_PAGE, SMALL_PAGE);
 	if (rc)
 		return rc;
+	if (kind == PP_MEM_THP)
+		PP_FAULT_POINT("region.commit.huge");
 	if (kind == PP_MEM_THP && !madvise(base + offset, PP_SEGMENT_BYTES, MADV_COLLAPSE) && huge)
 		*huge += 1;
 	return populate(fd, base, offset, PP_SEGMENT_BYTES);

@@ -158,7 +158,7 @@ static int back(struct pp_region *r, uint64_t at, uint64_t bytes)
 
 	if (bytes < PP_SEGMENT_BYTES)
 		return pp_commit_part(r->fd, r->base, at, bytes);
-	rc = pp_commit(r->fd, r->base, at, bytes, (enum pp_page_kind)r->fixed.page_kind, &huge);
+	rc = pp_region_back(r, at, bytes, &huge);
 	if (huge)
 		pp_add_rlx(&r->globals->huge_segments, huge); /* stat */
 	return rc;

@@ -140,6 +140,7 @@ struct pp_globals {
 	pp_a64 free_pages;               /* soft count of unassigned pages in committed segments */
 	pp_a64 holes;                    /* soft count of pages in committed segments that were given back (shm/holes.c) */
 	pp_a64 huge_segments;            /* 2 MiB pieces of the file, tables included, that are huge pages; stat, who commits adds */
+	pp_a64 small_until_ns;           /* until then memory is backed by small pages: a huge one took too long; hint, who commits */
 	PP_LINE pp_a64 barred;           /* 1: no daemon adopts it any more, all rings are PP_TAIL_BARRED; daemon, once */
 	pp_a64 reserved[7];
 };

@@ -78,6 +78,10 @@ void pp_region_unmap(struct pp_region *);
  * full. Crash: leaves memory that the next call reuses, at worst globals.free_pages (soft) 32 too low. */
 int pp_region_grow(struct pp_region *, unsigned node);
 
+/* Backs bytes of the file with pages of the region's kind, or with small ones for a while after a huge one took too long. *huge grows by the
+ * huge pages that were made. 0 or -errno. */
+int pp_region_back(struct pp_region *, uint64_t offset, uint64_t bytes, uint64_t *huge);
+
 /* PPDB_FULL, with the sentence that says what holds the arena back: its own limit, or the file system below. */
 int pp_region_full(const struct pp_region *r);
 

@@ -8,6 +8,7 @@
  * Memory of the page table is zero = PP_PAGE_FREE. Dies before the CAS: the next one redoes it at little cost. Dies between the
  * CAS and the count: globals.free_pages is 32 too low until the keeper counts again.
  */
+#include "shm/clock.h"
 #include "shm/commit.h"
 #include "shm/fault.h"
 #include "shm/guard.h"
@@ -26,6 +27,9 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
+#define SLOW_NS (250 * PP_NS_PER_MS)   /* a huge page takes 5 ms, or 60 beside busy cores */
+#define SMALL_NS PP_NS_PER_SEC
+
 /* A file longer than the process's own limit would bring it SIGXFSZ. */
 static int check_limit(uint64_t file_bytes)
 {
@@ -36,9 +40,23 @@ static int check_limit(uint64_t file_bytes)
 	return 0;
 }
 
-static int commit(struct pp_region *r, uint64_t offset, uint64_t bytes, uint64_t *huge)
+/*
+ * To make a huge page the kernel waits for a worker of every core (lru_add_drain_all). A core that gives its workers no time, for seconds on a
+ * crowded virtual machine, holds up all who need memory; so after one slow page everybody takes small ones for a while.
+ */
+int pp_region_back(struct pp_region *r, uint64_t offset, uint64_t bytes, uint64_t *huge)
 {
-	return pp_commit(r->fd, r->base, offset, bytes, (enum pp_page_kind)r->fixed.page_kind, huge);
+	enum pp_page_kind kind = (enum pp_page_kind)r->fixed.page_kind;
+	pp_a64 *small_until = &r->globals->small_until_ns;
+	uint64_t start = kind == PP_MEM_THP ? pp_now_ns() : 0, end;
+	int rc;
+
+	if (kind == PP_MEM_THP && start < pp_load_rlx(small_until)) /* hint */
+		kind = PP_MEM_4K;
+	rc = pp_commit(r->fd, r->base, offset, bytes, kind, huge);
+	if (kind == PP_MEM_THP && (end = pp_now_ns()) > start + SLOW_NS)
+		pp_store_rlx(small_until, end + SMALL_NS); /* hint */
+	return rc;
 }
 
 /* The pieces of 2 MiB that hold the page table of segment n, but not those that hold segment n - 1's as well. */
@@ -50,7 +68,7 @@ static int commit_table(struct pp_region *r, uint64_t n, uint64_t *huge)
 	/* entries are smaller than a piece: at most one new piece, the one that `last` lies in */
 	if (!n || (start - 1) / PP_SEGMENT_BYTES == last / PP_SEGMENT_BYTES)
 		return 0;
-	return commit(r, last / PP_SEGMENT_BYTES * PP_SEGMENT_BYTES, PP_SEGMENT_BYTES, huge);
+	return pp_region_back(r, last / PP_SEGMENT_BYTES * PP_SEGMENT_BYTES, PP_SEGMENT_BYTES, huge);
 }
 
 static void note_node(struct pp_region *r, uint64_t n, unsigned node)
@@ -75,7 +93,7 @@ static int back_segment(struct pp_region *r, uint64_t n, unsigned node, uint64_t
 		note_node(r, n, node);
 	}
 	PP_FAULT_POINT("region.grow.bound");
-	return commit(r, offset, PP_SEGMENT_BYTES, huge);
+	return pp_region_back(r, offset, PP_SEGMENT_BYTES, huge);
 }
 
 uint64_t pp_region_known_end(const struct pp_region *r)

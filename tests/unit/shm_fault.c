@@ -153,4 +153,35 @@ Test(fault, region_growth_survives_a_death_at_each_point)
 	help_destroy(&region);
 }
 
+static int grow_in_child(struct pp_region *region)
+{
+	pid_t child = fork();
+
+	if (!child)
+		_exit(pp_region_grow(region, 0) ? 1 : 0);
+	return help_join(child);
+}
+
+/* The kernel may keep whoever asks for a huge page waiting for seconds. */
+Test(fault, after_a_slow_huge_page_small_ones_are_taken)
+{
+	struct pp_region region;
+	pp_a64 *until;
+
+	help_create(&region, 0, 0);
+	if (region.header->page_kind != PP_MEM_THP)
+		cr_skip_test("no huge pages here");
+	until = &region.globals->small_until_ns;
+	cr_assert_eq(pp_fault_set("region.commit.huge=sleep:300"), 0);
+	cr_assert_eq(pp_region_grow(&region, 0), 0);
+	cr_assert_gt(pp_load_acq(until), 0u, "nobody noticed that it was slow");
+	pp_fault_set("region.commit.huge=kill");
+	pp_store_rel(until, UINT64_MAX);
+	cr_assert_eq(grow_in_child(&region), 0, "a huge page was asked for");
+	pp_store_rel(until, 0);
+	cr_assert_eq(grow_in_child(&region), -SIGKILL, "no huge page was asked for");
+	pp_fault_set(NULL);
+	help_destroy(&region);
+}
+
 #endif
