@@ -12,7 +12,7 @@
  */
 #include "engine/hint.h"
 
-#include "engine/index.h"
+#include "engine/index_internal.h"
 #include "shm/fault.h"
 
 #define LINE_BYTES (PP_HINT_WAYS * sizeof(uint64_t))
@@ -188,8 +188,17 @@ static int new_table(struct pp_thread *t, uint64_t lines, uint64_t previous, uin
 
 static void publish(struct pp_thread *t, uint64_t link)
 {
+	pp_note_block(t, PP_NOTE_HINTS, pp_link_ref(link), 0);
 	pp_store_rel(&pp_engine(t)->hints, link);
 	pp_alloc_live(t, pp_link_ref(link), pp_link_gen(link));
+	pp_notes_clear(t);
+}
+
+bool pp_hint_reachable(struct pp_thread *t, pp_ref ref)
+{
+	uint64_t link = pp_protect(t, &pp_engine(t)->hints);
+
+	return pp_link_ref(link) == ref || pp_link_ref(pp_protect(t, &table_at(t, link)->previous)) == ref;
 }
 
 int pp_hint_format(struct pp_thread *t, uint64_t lines)
@@ -277,10 +286,13 @@ void pp_hint_grow_end(struct pp_thread *t)
 	pp_read_enter(t);
 	h = table(t);
 	previous = pp_protect(t, &h->previous);
-	pp_store_rel(&h->previous, 0);
 	table_at(t, previous);
 	if (!pp_damage(t))
+		pp_note_unlink(t, PP_NOTE_HINTS, pp_link_ref(previous), 0);
+	pp_store_rel(&h->previous, 0);
+	if (!pp_damage(t))
 		pp_retire(t, pp_link_ref(previous), pp_link_gen(previous));
+	pp_notes_clear(t);
 	pp_damage_result(t, 0);
 	pp_read_leave(t);
 }

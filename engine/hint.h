@@ -72,4 +72,7 @@ int pp_hint_grow_begin(struct pp_thread *, uint64_t keys, struct pp_hint_walk *)
 bool pp_hint_refill(struct pp_thread *, struct pp_hint_walk *, unsigned leaves);
 void pp_hint_grow_end(struct pp_thread *);
 
+/* True if the table at `ref` is in force, or still read beside the one in force (for the reaper). */
+bool pp_hint_reachable(struct pp_thread *, pp_ref ref);
+
 #endif

@@ -579,6 +579,8 @@ bool pp_index_reachable(struct pp_thread *t, uint64_t what, pp_ref ref, uint64_t
 		return leaf_reachable(t, list, level, ref);
 	case PP_NOTE_CELL:
 		return cell_reachable(t, list, level, ref);
+	case PP_NOTE_HINTS:
+		return pp_hint_reachable(t, ref);
 	default:
 		return false;
 	}

@@ -61,6 +61,7 @@ enum pp_note_kind {
 	PP_NOTE_TOWER,                     /* where = list | level << 16 */
 	PP_NOTE_CELL,                      /* where = list | level << 16 */
 	PP_NOTE_VERSION,                   /* where = key cell link */
+	PP_NOTE_HINTS,                     /* a hint table; where = 0 */
 	PP_NOTE_GATHER,                    /* the block whose cells are copied; where = link of the block that names the copies */
 };
 #define PP_NOTE_WHAT(kind, gen) ((uint64_t)(kind) << 56 | ((gen) & PP_GEN_MASK))
