@@ -101,13 +101,30 @@ static bool has_writer(struct check *c, pp_ref version)
 	return false;
 }
 
+/* A word that still refers to a batch: some living writer's, or about to be settled. */
+static void check_batch(struct check *c, pp_ref version, pp_ref batch)
+{
+	const struct pp_batch *b = pp_batch_at(c->t, batch);
+
+	if (damaged(c, "batch", batch))
+		return;
+	if (pp_block_state(pp_load_acq(&pp_block_at(c->t->region, batch)->word)) != PP_BLOCK_LIVE)
+		complain(c, "version %#llx refers to batch %#llx, which is not live", HEX(version), HEX(batch));
+	else if (!marked(c, batch))
+		reach(c, batch, "batch");
+	if (pp_state_status(pp_load_acq(&b->state)) != PP_COMMITTED && !has_writer(c, batch | PP_ENTRY_BATCH))
+		complain(c, "version %#llx belongs to a batch that is undecided and nobody's", HEX(version));
+}
+
 static void check_decided(struct check *c, pp_ref version, struct pp_version *v, bool head, uint64_t *newer_tag)
 {
-	uint64_t s = pp_load_acq(&v->state);
+	uint64_t s = pp_version_state(c->t, v), word = pp_load_acq(&v->state);
 
+	if (pp_state_status(word) == PP_BATCH && c->quiet)
+		check_batch(c, version, pp_state_batch(word));
 	if (pp_state_status(s) == PP_PENDING && !head)
 		complain(c, "version %#llx is undecided below the head of its chain", HEX(version));
-	if (pp_state_status(s) == PP_PENDING && c->quiet && !has_writer(c, version))
+	if (pp_state_status(s) == PP_PENDING && pp_state_status(word) != PP_BATCH && c->quiet && !has_writer(c, version))
 		complain(c, "version %#llx is undecided and nobody's", HEX(version));
 	if (pp_state_status(s) != PP_COMMITTED)
 		return;
@@ -120,7 +137,7 @@ static void check_chain(struct check *c, pp_ref cell_ref, struct pp_cell *cell)
 {
 	uint64_t at = pp_protect(c->t, &cell->head) & ~PP_MOVING, newer_tag = 0, newer_seq = UINT64_MAX;
 	struct pp_circle circle = {0, 0};
-	bool head = true, decided = false;
+	bool head = true, decided = false, guard = false;
 
 	if (!at)
 		complain(c, "key cell %#llx has no version", HEX(cell_ref));
@@ -142,9 +159,10 @@ static void check_chain(struct check *c, pp_ref cell_ref, struct pp_cell *cell)
 			return;
 		if (pp_version_cell(c->t, at) != cell_ref)
 			complain(c, "version %#llx names another key cell than the one it hangs on", HEX(at));
-		if (pp_version_seq(v) >= newer_seq)
+		if (pp_version_seq(v) > newer_seq || (pp_version_seq(v) == newer_seq && !guard))
 			complain(c, "version %#llx has a seq that is not below its successor's", HEX(at));
 		newer_seq = pp_version_seq(v);
+		guard = pp_version_flags(v) & PP_V_GUARD; /* it counts none of its own */
 		check_decided(c, at, v, head, &newer_tag);
 		if (!decided && newer_tag && pp_version_flags(v) & PP_V_TOMBSTONE)
 			c->report->tombstones++; /* the newest committed one */
@@ -208,11 +226,23 @@ static void check_level(struct check *c, unsigned list, unsigned level)
 		struct pp_leaf *cell;
 		uint64_t head;
 		struct pp_leafblock *b;
+		struct pp_place p;
 
-		if (!reach(c, leaf, "leaf"))
-			return;
 		cell = pp_leaf_at(c->t, leaf);
 		head = pp_protect(c->t, &cell->head);
+		if (pp_head_state(head) == PP_LEAF_GONE && !c->quiet) { /* merged since its neighbour was looked at */
+			pp_index_find(c->t, list, level, &low.key, false, &p);
+			leaf = p.leaf;
+			head = p.head;
+			if (marked(c, leaf)) { /* into one that was looked at: what came to it is missed */
+				pp_keybuf_copy(&low, pp_block_high(p.block), p.block->high_size);
+				leaf = pp_link_ref(p.block->right);
+				continue;
+			}
+		}
+		pp_damage_result(c->t, 0); /* reach says it */
+		if (!reach(c, leaf, "leaf"))
+			return;
 		if (pp_head_state(head) == PP_LEAF_GONE) {
 			complain(c, "leaf %#llx is gone but still linked", HEX(leaf));
 			return;

@@ -168,6 +168,11 @@ static void tidy_leaf(struct pp_keeper *k, struct pp_place *p, bool *later)
 	}
 }
 
+static bool sweep_wanted(struct pp_keeper *k)
+{
+	return pp_load_acq(&k->todo_overflow) || pp_load_acq(&((struct pp_engine *)k->region.engine)->sweep_wanted);
+}
+
 /* Walks a few leaves of the sweep; true = more to do. */
 static bool leaf_step(struct pp_keeper *k)
 {
@@ -180,10 +185,11 @@ static bool leaf_step(struct pp_keeper *k)
 	unsigned budget = busy ? LEAVES_BUSY : LEAVES_STEP;
 
 	if (!k->leaf_sweep.active) {
-		if (!pp_load_acq(&k->todo_overflow) || pp_load_acq(&k->ckpt_running) || pp_now_ns() - k->leaf_sweep.started_ns < SWEEP_NS)
+		if (!sweep_wanted(k) || pp_load_acq(&k->ckpt_running) || pp_now_ns() - k->leaf_sweep.started_ns < SWEEP_NS)
 			return false;
 		k->leaf_sweep.started_ns = pp_now_ns();
 		pp_store_rlx(&k->todo_overflow, 0); /* what comes from now on is swept next time */
+		pp_store_rlx(&((struct pp_engine *)k->region.engine)->sweep_wanted, 0);
 		k->leaf_sweep.active = true;
 		k->leaf_sweep.list = 0;
 		k->leaf_sweep.key_size = 0;

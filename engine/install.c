@@ -15,6 +15,7 @@
  */
 #include "engine/install.h"
 
+#include "engine/batch.h"
 #include "engine/floor.h"
 #include "engine/hint.h"
 #include "engine/index_internal.h"
@@ -23,11 +24,14 @@
 #include "engine/shards.h"
 #include "engine/stat.h"
 #include "shm/backoff.h"
+#include "shm/clock.h"
 #include "shm/fault.h"
+#include "shm/wait.h"
 
 #define LOOKS 48                       /* at a PENDING head before it is helped */
 #define PRUNE_STEPS 24
 #define PRUNE_DEEP 512
+#define MEMORY_NAP_NS UINT64_C(1000000)
 #define DEEP_EVERY 64                  /* writes of a key between deep prunes */
 
 void pp_install_init(struct pp_install *a, struct pp_thread *t, struct pp_write *w)
@@ -35,15 +39,24 @@ void pp_install_init(struct pp_install *a, struct pp_thread *t, struct pp_write 
 	a->t = t;
 	a->w = w;
 	a->block = 0;
+	a->batch = NULL;
 	pp_keybuf_set(&a->key, w->key.table, w->key.data, w->key.size);
 	a->hash = pp_key_hash(&w->key);
 }
 
 /* ---- what the reaper must settle -------------------------------------------------------------------------------- */
 
-/* The version that this operation may leave PENDING, and the block that holds it. */
-static void op_begin(struct pp_thread *t, pp_ref version, pp_ref block)
+/* The version that this operation may leave undecided, and the block that holds it: named in the slot, or listed in the batch. */
+static void announce(struct pp_install *a, pp_ref version, pp_ref block)
 {
+	struct pp_thread *t = a->t;
+
+	if (a->batch) {
+		/* [batch.list:version] pairs [batch.undo:version] */
+		pp_store_rel(&a->batch->version[a->listed], version);
+		pp_store_rel(&a->batch->count, a->listed + 1);
+		return;
+	}
 	/* [install.op:version] pairs [reap.settle:version]: before the version can be linked */
 	pp_store_rel(&t->slot->op_block, PP_LINK(block, pp_gen_of(t->region, block)));
 	pp_store_rel(&t->slot->op_version, version);
@@ -54,20 +67,40 @@ void pp_install_done(struct pp_thread *t)
 	pp_store_rel(&t->slot->op_version, 0);
 }
 
+/* It was not linked, and its memory goes. */
+static void unlist(struct pp_install *a)
+{
+	if (a->batch)
+		pp_store_rel(&a->batch->version[a->listed], 0);
+}
+
+static uint64_t undecided(const struct pp_install *a)
+{
+	return a->batch ? PP_STATE_BATCH(a->batch_ref) : PP_STATE(PP_PENDING, 0, 0);
+}
+
+/* A guard is no write: it counts no version. */
+static uint64_t next_seq(const struct pp_install *a, uint64_t seq)
+{
+	return a->w->flags & PP_W_GUARD ? seq : seq + 1;
+}
+
 static unsigned version_flags(const struct pp_write *w)
 {
-	return w->flags & PP_W_DELETE ? PP_V_TOMBSTONE : 0;
+	return (w->flags & PP_W_DELETE ? PP_V_TOMBSTONE : 0) | (w->flags & PP_W_GUARD ? PP_V_GUARD : 0);
 }
 
 /* ---- an existing cell ------------------------------------------------------------------------------------------- */
 
 /* Looks at the head until it is decided, helping when that takes too long. */
-static int decided_head(struct pp_thread *t, struct pp_cell *cell, uint64_t *head)
+static int decided_head(struct pp_install *a, struct pp_cell *cell, uint64_t *head)
 {
+	struct pp_thread *t = a->t;
 	struct pp_backoff backoff;
 
 	pp_backoff_init(&backoff, t);
 	for (unsigned tries = 0;; tries++) {
+		struct pp_version *v;
 		uint64_t state;
 
 		*head = pp_protect(t, &cell->head);
@@ -78,11 +111,19 @@ static int decided_head(struct pp_thread *t, struct pp_cell *cell, uint64_t *hea
 
 			return rc ? rc : -EAGAIN;
 		}
-		state = pp_load_acq(&pp_version_at(t, *head)->state);
+		v = pp_version_at(t, *head);
+		state = pp_version_state(t, v);
 		if (pp_damage(t))
 			return pp_damage_report(t);
 		if (pp_state_status(state) != PP_PENDING || PP_MUTANT("write.over_pending"))
 			return 0;
+		if (pp_state_status(pp_load_acq(&v->state)) == PP_BATCH) {
+			int rc = pp_batch_pass(t, v, a->batch);
+
+			if (rc)
+				return rc;
+			continue;
+		}
 		if (tries < LOOKS) {
 			pp_pause();
 			continue;
@@ -102,6 +143,7 @@ static int separate_block(struct pp_install *a, pp_ref cell)
 	int rc;
 
 	if (a->block && a->block_room < bytes) {
+		unlist(a);
 		pp_alloc_cancel(t, a->block);
 		a->block = 0;
 	}
@@ -135,7 +177,7 @@ static int overwrite(struct pp_install *a, pp_ref cell_ref)
 	int rc;
 
 	for (;;) {
-		rc = decided_head(t, cell, &head);
+		rc = decided_head(a, cell, &head);
 		if (rc)
 			return rc;
 		PP_FAULT_POINT("write.overwrite.decided");
@@ -149,12 +191,12 @@ static int overwrite(struct pp_install *a, pp_ref cell_ref)
 		if (rc)
 			return rc;
 		v = pp_version_at(t, block_version(a->block));
-		pp_store_rlx(&v->state, PP_STATE(PP_PENDING, 0, 0)); /* published by the CAS below */
+		pp_store_rlx(&v->state, undecided(a)); /* published by the CAS below */
 		pp_store_rlx(&v->older, head);
-		pp_version_fill(v, pp_version_seq(pp_version_at(t, head)) + 1, version_flags(a->w), a->w->value, a->w->size,
+		pp_version_fill(v, next_seq(a, pp_version_seq(pp_version_at(t, head))), version_flags(a->w), a->w->value, a->w->size,
 				a->w->expires_ms);
 		gen = pp_gen_of(t->region, a->block);
-		op_begin(t, block_version(a->block), a->block);
+		announce(a, block_version(a->block), a->block);
 		pp_note_block(t, PP_NOTE_VERSION, a->block, PP_LINK(cell_ref, pp_gen_of(t->region, cell_ref)));
 		PP_FAULT_POINT("write.overwrite.noted");
 		/* [install.link:head] pairs [version.visible:head]: the complete version */
@@ -186,9 +228,9 @@ static void first_version(struct pp_install *a, pp_ref version)
 	struct pp_version *v = pp_version_at(a->t, version);
 	uint64_t floor = PP_MUTANT("write.floor_not_read") ? 0 : pp_floor_read(a->t, a->hash);
 
-	pp_store_rlx(&v->state, PP_STATE(PP_PENDING, 0, 0)); /* published with the cell */
+	pp_store_rlx(&v->state, undecided(a)); /* published with the cell */
 	pp_store_rlx(&v->older, 0);
-	pp_version_fill(v, floor + 1, version_flags(a->w), a->w->value, a->w->size, a->w->expires_ms);
+	pp_version_fill(v, next_seq(a, floor), version_flags(a->w), a->w->value, a->w->size, a->w->expires_ms);
 }
 
 /* Allocates the cell, and the version's own block when it does not fit in. */
@@ -242,11 +284,12 @@ static int create(struct pp_install *a, unsigned list, struct pp_place *place)
 	first_version(a, version);
 	PP_FAULT_POINT("write.create.filled");
 	own = pp_version_inline(pp_version_at(t, version)) ? 0 : a->block;
-	op_begin(t, version, own ? own : cell);
+	announce(a, version, own ? own : cell);
 	if (own)
 		pp_note_block(t, PP_NOTE_VERSION, own, PP_LINK(cell, pp_gen_of(t->region, cell)));
 	rc = pp_index_link(t, list, 0, place, &a->key.key, cell, own);
 	if (rc) {
+		unlist(a);
 		pp_alloc_cancel(t, cell);
 		return rc;
 	}
@@ -290,8 +333,10 @@ int pp_install(struct pp_install *a)
 
 void pp_install_end(struct pp_install *a)
 {
-	if (a->block)
-		pp_alloc_cancel(a->t, a->block);
+	if (!a->block)
+		return;
+	unlist(a);
+	pp_alloc_cancel(a->t, a->block);
 	a->block = 0;
 }
 
@@ -301,4 +346,15 @@ void pp_install_tidy(struct pp_thread *t, pp_ref cell, uint64_t seq)
 		return;
 	pp_safe_refresh(t->region, &t->safe);
 	pp_version_prune(t, pp_cell_at(t, cell), seq % DEEP_EVERY ? PRUNE_STEPS : PRUNE_DEEP);
+}
+
+bool pp_await_memory(struct pp_thread *t, uint64_t deadline_ns)
+{
+	struct timespec nap = pp_timespec(MEMORY_NAP_NS);
+
+	if (pp_now_ns() >= deadline_ns || pp_daemon_gone(t->region))
+		return false;
+	pp_ring_bell(t->region);
+	nanosleep(&nap, NULL);
+	return true;
 }

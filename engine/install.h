@@ -16,6 +16,9 @@ struct pp_install {
 	pp_ref block;                      /* separate version block, allocated once; 0 = none */
 	uint64_t block_room;               /* value bytes that fit in it */
 	char number[PP_NUMBER_MAX];        /* PP_W_ADD: text of the sum */
+	struct pp_batch *batch;            /* NULL: a single write; else what decides the version, its reference, and where it is listed */
+	pp_ref batch_ref;
+	uint64_t listed;
 	/* results */
 	pp_ref cell, version;              /* installed: the version, undecided, on top of the cell */
 };
@@ -32,6 +35,13 @@ int pp_install(struct pp_install *);
 
 /* Gives back what was allocated and not used. */
 void pp_install_end(struct pp_install *);
+
+/* Are key and value of the sizes that they may have? */
+int pp_write_sizes(const struct pp_write *);
+
+/* Many deletes use up the memory that is kept for them before it comes back from them: that takes a round of the daemon. False: no use
+ * waiting any longer. */
+bool pp_await_memory(struct pp_thread *, uint64_t deadline_ns);
 
 /* After the commit: takes out what the new version with this seq made superfluous below it; bounded. */
 void pp_install_tidy(struct pp_thread *, pp_ref cell, uint64_t seq);

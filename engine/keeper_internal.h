@@ -75,7 +75,7 @@ struct pp_keeper {
 	uint64_t last_logged;              /* newest epoch handed to the log */
 	uint64_t idle_since_ns;
 	uint64_t stats_ns;                 /* when the log's statistics were published last */
-	unsigned blocked_slot;             /* entry that found no log space: resume here; slots = none */
+	uint64_t batch_at;                 /* versions logged of the batch that found no log space */
 	int log_error;
 	unsigned first_served, saving_for; /* slots that asked for more log space than their share */
 	bool saving;

@@ -49,7 +49,7 @@ enum pp_leaf_state { PP_LEAF_OPEN = 0, PP_LEAF_SEALED = 1, PP_LEAF_GONE = 2 };
 /*
  * version state: | 2 status | 14 slot | 48 epoch |
  * PENDING until the commit CAS; COMMITTED by (slot, tag) of whoever's ring entry won; ABORTED by the reaper only, final.
- * PP_BATCH: the rest is the reference of a batch descriptor, whose state word decides.
+ * PP_BATCH: the rest is the reference of a batch (struct pp_batch), whose state word decides for all its versions.
  */
 enum pp_status { PP_PENDING = 0, PP_COMMITTED = 1, PP_ABORTED = 2, PP_BATCH = 3 };
 #define PP_STATE(status, slot, epoch) \
@@ -57,6 +57,8 @@ enum pp_status { PP_PENDING = 0, PP_COMMITTED = 1, PP_ABORTED = 2, PP_BATCH = 3 
 #define pp_state_status(s) ((enum pp_status)((s) >> 62))
 #define pp_state_slot(s) ((unsigned)((s) >> 48) & 0x3fff)
 #define pp_state_epoch(s) ((s) & ((UINT64_C(1) << 48) - 1))
+#define PP_STATE_BATCH(ref) ((uint64_t)PP_BATCH << 62 | (ref))
+#define pp_state_batch(s) ((s)&PP_REF_MASK)
 #define PP_SLOT_RECOVERED 0x3fff           /* "slot" of versions that recovery built */
 
 /* older: version reference | 1 FROZEN (this version is being unlinked, its older is final) ; PP_CUT: the past was pruned away. */
@@ -77,6 +79,7 @@ struct pp_version {
 	uint32_t cell_back;                /* inline: bytes back to the payload of its key cell; 0: its own block, `cell` before it */
 	/* uint64_t expires_ms if PP_V_TTL, then the value */
 };
+/* GUARD: holds the key's place for a batch that requires it as it is; ends ABORTED whatever becomes of the batch, and counts no seq. */
 enum pp_version_flags { PP_V_TOMBSTONE = 1, PP_V_TTL = 2, PP_V_GUARD = 4 };
 #define pp_version_seq(v) ((v)->seq_flags >> 16)
 #define pp_version_flags(v) ((unsigned)((v)->seq_flags & 0xffff))
@@ -86,6 +89,25 @@ struct pp_version_block {
 	uint64_t cell;                     /* PP_LINK of its key cell; immutable */
 	struct pp_version v;
 };
+
+/*
+ * A batch under way (engine/batch.h). Its state word is made as a version's: PP_BATCH_INSTALLING, PP_BATCH_READY, COMMITTED(slot, tag) or
+ * ABORTED. A ring entry refers to it with PP_ENTRY_BATCH set, a slot's op_version as well.
+ */
+struct pp_batch {
+	pp_a64 state;
+	pp_a64 beat;                       /* owner: grows while it gets on, so that others see whether it is stopped */
+	pp_a64 count;                      /* versions listed; owner */
+	uint64_t room;                     /* of version[]; immutable, as is all that follows */
+	uint64_t bytes;                    /* log space, charged to the owner's slot before READY */
+	uint64_t owner;                    /* word of that slot */
+	uint32_t slot;
+	uint32_t urgent;                   /* was aborted before: others have more patience */
+	pp_a64 version[];                  /* reference, 0 = not linked; stored before it can be found */
+};
+#define PP_BATCH_INSTALLING PP_STATE(PP_PENDING, 0, 0)
+#define PP_BATCH_READY PP_STATE(PP_PENDING, 0, 1)
+#define PP_ENTRY_BATCH UINT64_C(1)
 
 /* Key cells and index cells: the same shape, so that blocks of all levels are alike. */
 struct pp_cell {
@@ -149,6 +171,7 @@ struct pp_engine {
 	pp_a64 wal_epochs, wal_stalls, wal_free_bytes, wal_write_p50_ns, wal_write_p99_ns;
 	pp_a64 wal_generation;             /* newest that a daemon of this arena may have opened; daemon, before it does */
 	pp_a64 gathered, gathering;        /* cells that the keeper has moved into key order; 1 = it is not at rest yet; house thread */
+	pp_a64 sweep_wanted;               /* 1: a batch that was given up left heads behind; client, house thread clears it */
 	pp_a64 wal_full;                   /* 1: no disk space for another segment; daemon */
 	pp_a64 wal_reserve;                /* log bytes that each slot may use beyond its credit for deletes; daemon */
 	char wal_backend[32];
@@ -188,6 +211,7 @@ enum pp_op { PP_OP_GET, PP_OP_PUT, PP_OP_DEL, PP_OP_CAS, PP_OP_ADD, PP_OP_SCAN, 
 
 _Static_assert(PP_USAGE == PP_SHARDS_MAX, "a row of usage for each shard");
 _Static_assert(sizeof(struct pp_version) == 32, "version header");
+_Static_assert(sizeof(struct pp_batch) == 56, "batch header");
 _Static_assert(sizeof(struct pp_cell) == 16, "cell header");
 _Static_assert(offsetof(struct pp_cell, key) == 16, "table and key bytes are contiguous");
 _Static_assert(sizeof(struct pp_leaf) == 48, "a leaf cell and its header fill a cache line");

@@ -2,7 +2,7 @@
  * reap.c - settling what a dead process left in its slots.
  *
  * For each slot, in this order (each step may be repeated, so a daemon that dies here starts over):
- *   1. the operation's version, if it is still PENDING: ABORTED. (If its entry was published, the step thread may commit it first; one
+ *   1. the operation's version or batch, if it is still undecided: ABORTED. (If its entry was published, the step thread may commit it first; one
  *      CAS decides.) Readers and writers pass over an aborted version; the keeper removes it.
  *   2. the notes: a noted block that is LIVE but not reachable was unlinked and not retired: retire it.
  *   3. the pages (shm/alloc.h): PRIVATE blocks that are reachable were linked: make them LIVE; the others are freed.
@@ -10,6 +10,7 @@
  *
  * Ordering. [reap.settle:version] pairs [install.op:version]: op_version was stored before its version could be linked.
  */
+#include "engine/batch.h"
 #include "engine/index_internal.h"
 #include "engine/keeper_internal.h"
 #include "engine/move.h"
@@ -56,12 +57,18 @@ static void settle_operation(struct pp_keeper *k, struct pp_slot *s)
 	pp_ref version = pp_load_acq(&s->op_version);
 	uint64_t block = pp_load_acq(&s->op_block), expected = PP_STATE(PP_PENDING, 0, 0);
 
-	if (!version || !pp_ref_inside(&k->region, version, sizeof(struct pp_version)) || !pp_ref_inside(&k->region, pp_link_ref(block), 8))
+	if (!version || !pp_ref_inside(&k->region, version & ~PP_ENTRY_BATCH, sizeof(struct pp_version)) || !pp_ref_inside(&k->region, pp_link_ref(block), 8))
 		return;
 	if (pp_gen_of(&k->region, pp_link_ref(block)) != pp_link_gen(block))
 		return;
 	if (pp_block_state(pp_load_acq(&pp_block_at(&k->region, pp_link_ref(block))->word)) == PP_BLOCK_FREE)
 		return;
+	if (version & PP_ENTRY_BATCH) {
+		pp_batch_reap(t, version & ~PP_ENTRY_BATCH, pp_link_gen(block));
+		pp_damage_result(t, 0);
+		pp_store_rlx(&k->todo_overflow, 1); /* hint: the sweep finds the aborted heads */
+		return;
+	}
 	if (pp_cas_acqrel(&pp_version_at(t, version)->state, &expected, PP_STATE(PP_ABORTED, 0, 0))) {
 		pp_stat_add(&t->slot->count.aborts, 1);
 		pp_store_rlx(&k->todo_overflow, 1); /* hint: the sweep finds the aborted head */

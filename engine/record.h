@@ -11,12 +11,14 @@
 struct pp_record {
 	uint32_t table;
 	uint16_t key_size;
-	uint16_t flags;                    /* PP_V_TOMBSTONE, PP_V_TTL */
+	uint16_t flags;                    /* PP_V_TOMBSTONE, PP_V_TTL, PP_R_MORE */
 	uint64_t seq;
 	uint64_t expires_ms;
 	uint64_t size;
 	uint8_t bytes[];
 };
+
+#define PP_R_MORE 0x8000u                  /* the next record, of the same epoch, belongs to the same batch */
 
 _Static_assert(sizeof(struct pp_record) == 32, "log record header");
 

@@ -115,24 +115,24 @@ int pp_ring_reserve(struct pp_thread *t, uint64_t bytes, uint64_t timeout_ns)
 	return rc;
 }
 
-static uint64_t commit(struct pp_thread *t, struct pp_version *v, uint64_t tag)
+static uint64_t commit(struct pp_thread *t, pp_a64 *state, uint64_t undecided, uint64_t tag)
 {
-	uint64_t expected = PP_STATE(PP_PENDING, 0, 0);
+	uint64_t expected = undecided;
 
-	/* [ring.commit:state] pairs [version.visible:state]: the version is complete */
-	if (pp_cas_acqrel(&v->state, &expected, PP_STATE(PP_COMMITTED, t->index, tag)))
+	/* [ring.commit:state] pairs [version.visible:state], [batch.outcome:state]: the version is complete, or all of a batch are */
+	if (pp_cas_acqrel(state, &expected, PP_STATE(PP_COMMITTED, t->index, tag)))
 		return tag;
 	return pp_state_status(expected) == PP_COMMITTED ? pp_state_epoch(expected) : 0;
 }
 
-uint64_t pp_ring_publish(struct pp_thread *t, pp_ref version)
+/* An entry for what `ref` names, which `state` decides. */
+static uint64_t publish(struct pp_thread *t, uint64_t ref, pp_a64 *state, uint64_t undecided)
 {
 	struct pp_slot *s = t->slot;
 	struct pp_ring_entry *ring = pp_ring(t->region, t->index);
 	uint32_t mask = t->region->fixed.ring_entries - 1;
 	uint64_t tail = pp_load_acq(&s->tail), epoch, tag;
 
-	pp_stat_add(&s->credit_used, pp_record_bytes(t, version));
 	do {
 		struct pp_ring_entry *e = &ring[pp_tail_index(tail) & mask];
 
@@ -141,14 +141,37 @@ uint64_t pp_ring_publish(struct pp_thread *t, pp_ref version)
 		PP_FAULT_POINT("ring.publish.tail");
 		epoch = pp_load_acq(&t->region->globals->open_epoch);
 		tag = epoch > pp_tail_epoch(tail) ? epoch : pp_tail_epoch(tail);
-		pp_store_rlx(&e->ref, version); /* counted by the CAS below */
+		pp_store_rlx(&e->ref, ref); /* counted by the CAS below */
 		pp_store_rlx(&e->tag, tag);
 		PP_FAULT_POINT("ring.publish.filled");
 		/* [ring.publish:tail] pairs [settle.close:tail]: the entry */
 	} while (!pp_cas_seq(&s->tail, &tail, PP_TAIL(tag, pp_tail_index(tail) + 1)));
 	PP_FAULT_POINT("ring.publish.published");
-	tag = commit(t, pp_version_at(t, version), tag);
+	tag = commit(t, state, undecided, tag);
 	PP_FAULT_POINT("ring.publish.committed");
 	pp_ring_bell(t->region);
 	return tag;
+}
+
+uint64_t pp_ring_publish(struct pp_thread *t, pp_ref version)
+{
+	pp_ring_charge(t, pp_record_bytes(t, version));
+	return publish(t, version, &pp_version_at(t, version)->state, PP_STATE(PP_PENDING, 0, 0));
+}
+
+uint64_t pp_ring_publish_batch(struct pp_thread *t, pp_ref batch)
+{
+	struct pp_batch *b = pp_batch_at(t, batch);
+
+	return publish(t, batch | PP_ENTRY_BATCH, &b->state, PP_BATCH_READY);
+}
+
+void pp_ring_charge(struct pp_thread *t, uint64_t bytes)
+{
+	pp_stat_add(&t->slot->credit_used, bytes);
+}
+
+void pp_ring_uncharge(struct pp_thread *t, uint64_t bytes)
+{
+	pp_stat_add(&t->slot->credit_used, -bytes);
 }

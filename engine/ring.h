@@ -26,6 +26,13 @@ bool pp_ring_reserve_help(struct pp_thread *, uint64_t bytes);
  */
 uint64_t pp_ring_publish(struct pp_thread *, pp_ref version);
 
+/* The same for a batch that is READY; its log space is charged already (pp_ring_charge). */
+uint64_t pp_ring_publish_batch(struct pp_thread *, pp_ref batch);
+
+/* Takes log space that was reserved, or gives it back unused: before a batch becomes READY, and after it was aborted. */
+void pp_ring_charge(struct pp_thread *, uint64_t bytes);
+void pp_ring_uncharge(struct pp_thread *, uint64_t bytes);
+
 /* Why nothing was published, if the region is barred (engine/succeed.h): -ESTALE with its sentence. */
 int pp_arena_barred(void);
 

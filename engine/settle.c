@@ -5,7 +5,8 @@
  *   close    E: e -> e + 1, full fence, then raise the tail epoch of every open ring to e + 1. From then on nothing with tag <= e
  *            can appear in any ring, whoever is stopped where.
  *   settle   go through the entries with tag <= e: a version that is still PENDING is committed with this entry. An entry is logged iff
- *            slot and tag are those that the state word names: each version once, whoever helped.
+ *            slot and tag are those that the state word names: each version once, whoever helped. A batch's entry stands for all
+ *            its versions (engine/batch.c).
  *   log      copy the records out of shared memory into the log's private buffers, end epoch e, submit. Greedy: a round starts
  *            when the log has a free place, so batches grow with the load.
  *   durable  when the log says so, in this order: durable_record, durable_epoch, ring heads and credit, wake.
@@ -74,11 +75,11 @@ static uint64_t close_epoch(struct pp_keeper *k)
 
 /* ---- settling and logging --------------------------------------------------------------------------------------- */
 
-static bool committed_by(struct pp_version *v, unsigned slot, uint64_t tag)
+static bool committed_by(pp_a64 *state, uint64_t undecided, unsigned slot, uint64_t tag)
 {
-	uint64_t expected = PP_STATE(PP_PENDING, 0, 0), mine = PP_STATE(PP_COMMITTED, slot, tag);
+	uint64_t expected = undecided, mine = PP_STATE(PP_COMMITTED, slot, tag);
 
-	return pp_cas_acqrel(&v->state, &expected, mine) || expected == mine;
+	return pp_cas_acqrel(state, &expected, mine) || expected == mine;
 }
 
 void pp_todo_push(struct pp_keeper *k, uint64_t cell_link, uint64_t tag)
@@ -96,54 +97,142 @@ void pp_todo_push(struct pp_keeper *k, uint64_t cell_link, uint64_t tag)
 	pp_store_rel(&q->tail, tail + 1);
 }
 
-static void fill_record(struct pp_record *r, const struct pp_cell *c, struct pp_version *v)
+/* `more` = PP_R_MORE or 0 */
+static void fill_record(struct pp_record *r, const struct pp_cell *c, struct pp_version *v, unsigned more)
 {
 	r->table = be32toh(c->table_be);
 	r->key_size = c->key_size;
-	r->flags = (uint16_t)pp_version_flags(v);
+	r->flags = (uint16_t)(pp_version_flags(v) | more);
 	r->seq = pp_version_seq(v);
 	r->expires_ms = pp_version_expires(v);
 	r->size = v->size;
 }
 
-static int log_version(struct pp_keeper *k, uint64_t epoch, const struct pp_cell *c, struct pp_version *v)
+static int log_version(struct pp_keeper *k, uint64_t epoch, const struct pp_cell *c, struct pp_version *v, unsigned more)
 {
 	uint64_t bytes = pp_record_size(c->key_size, v->size);
 	struct pp_record *r = pp_wal_reserve(k->wal, epoch, bytes), head;
 	struct iovec parts[3] = {{&head, sizeof(head)}, {(void *)(uintptr_t)c->key, c->key_size}, {pp_version_value(v), v->size}};
 
 	if (!r) {
-		fill_record(&head, c, v);
+		fill_record(&head, c, v, more);
 		return pp_wal_append(k->wal, epoch, parts, 3);
 	}
-	fill_record(r, c, v);
+	fill_record(r, c, v, more);
 	memcpy(r->bytes, c->key, c->key_size);
 	memcpy(r->bytes + c->key_size, pp_version_value(v), v->size);
 	return 0;
 }
 
-static int settle_entry(struct pp_keeper *k, unsigned slot, uint64_t epoch, pp_ref ref, uint64_t tag)
+/* Logs a committed version, and says that its cell may have something to tidy. */
+static int log_committed(struct pp_keeper *k, uint64_t epoch, pp_ref ref, uint64_t tag, unsigned more)
 {
 	struct pp_version *v = pp_version_at(&k->stepper, ref);
 	pp_ref cell = pp_version_cell(&k->stepper, ref);
 	const struct pp_cell *c = pp_cell_at(&k->stepper, cell);
 	uint64_t bytes = pp_record_size(c->key_size, v->size);
-	int rc;
+	int rc = log_version(k, epoch, c, v, more);
+
+	if (rc)
+		return rc;
+	if (pp_load_rlx(&v->older)) /* hint */
+		pp_stat_add(&k->superseded_bytes, bytes);
+	if (pp_load_rlx(&v->older) || pp_version_flags(v) & PP_V_TOMBSTONE) /* hint */
+		pp_todo_push(k, PP_LINK(cell, pp_gen_of(&k->region, cell)), tag);
+	pp_stat_add(&k->logged_bytes, bytes);
+	return 0;
+}
+
+static int settle_version(struct pp_keeper *k, unsigned slot, uint64_t epoch, pp_ref ref, uint64_t tag)
+{
+	struct pp_version *v = pp_version_at(&k->stepper, ref);
+	int rc = 0;
 
 	if (!pp_record_sound(&k->stepper, ref)) /* an acknowledged write, perhaps: nothing that came after it may be called durable */
 		return pp_damage_report(&k->stepper);
-	if (committed_by(v, slot, tag) || PP_MUTANT("settle.logged_twice")) {
-		rc = log_version(k, epoch, c, v);
+	if (committed_by(&v->state, PP_STATE(PP_PENDING, 0, 0), slot, tag) || PP_MUTANT("settle.logged_twice"))
+		rc = log_committed(k, epoch, ref, tag, 0);
+	if (!rc)
+		pp_stat_add(&k->charged[slot], pp_record_bytes(&k->stepper, ref));
+	return rc;
+}
+
+static bool is_guard(struct pp_keeper *k, pp_ref ref)
+{
+	return pp_version_flags(pp_version_at(&k->stepper, ref)) & PP_V_GUARD;
+}
+
+/* Its word says from now on what the batch said. A guard's key may have nothing else. */
+static void turn(struct pp_keeper *k, pp_ref batch, pp_ref ref, uint64_t committed)
+{
+	uint64_t expected = PP_STATE_BATCH(batch);
+	pp_ref cell = pp_version_cell(&k->stepper, ref);
+
+	if (!is_guard(k, ref)) {
+		pp_cas_acqrel(&pp_version_at(&k->stepper, ref)->state, &expected, committed);
+	} else {
+		pp_cas_acqrel(&pp_version_at(&k->stepper, ref)->state, &expected, PP_STATE(PP_ABORTED, 0, 0));
+		pp_todo_push(k, PP_LINK(cell, pp_gen_of(&k->region, cell)), pp_state_epoch(committed));
+	}
+}
+
+/* The last one that goes into the log: no more after it. */
+static uint64_t last_write(struct pp_keeper *k, struct pp_batch *b, uint64_t count)
+{
+	while (count && is_guard(k, pp_load_acq(&b->version[count - 1])))
+		count--;
+	return count;
+}
+
+/* All its versions, one after the other. When the log has no space it is continued where it stopped. */
+static int log_batch(struct pp_keeper *k, uint64_t epoch, pp_ref batch, struct pp_batch *b, uint64_t committed)
+{
+	uint64_t count = pp_load_acq(&b->count), last;
+
+	if (count > b->room)
+		return pp_damage_report(&k->stepper);
+	last = last_write(k, b, count);
+	for (; k->batch_at < count; k->batch_at++) {
+		pp_ref ref = pp_load_acq(&b->version[k->batch_at]);
+		int rc = 0;
+
+		if (!pp_record_sound(&k->stepper, ref))
+			return pp_damage_report(&k->stepper);
+		if (!is_guard(k, ref))
+			rc = log_committed(k, epoch, ref, pp_state_epoch(committed), k->batch_at + 1 < last ? PP_R_MORE : 0);
 		if (rc)
 			return rc;
-		if (pp_load_rlx(&v->older)) /* hint */
-			pp_stat_add(&k->superseded_bytes, bytes);
-		if (pp_load_rlx(&v->older) || pp_version_flags(v) & PP_V_TOMBSTONE) /* hint */
-			pp_todo_push(k, PP_LINK(cell, pp_gen_of(&k->region, cell)), tag);
-		pp_stat_add(&k->logged_bytes, bytes);
+		turn(k, batch, ref, committed);
+		PP_FAULT_POINT("settle.batch.turned");
 	}
-	pp_stat_add(&k->charged[slot], bytes);
+	k->batch_at = 0;
 	return 0;
+}
+
+static int settle_batch(struct pp_keeper *k, unsigned slot, uint64_t epoch, pp_ref ref, uint64_t tag)
+{
+	struct pp_batch *b = pp_batch_at(&k->stepper, ref);
+	int rc;
+
+	if (pp_damage(&k->stepper))
+		return pp_damage_report(&k->stepper);
+	if (!committed_by(&b->state, PP_BATCH_READY, slot, tag))
+		return 0;
+	rc = log_batch(k, epoch, ref, b, PP_STATE(PP_COMMITTED, slot, tag));
+	if (rc)
+		return rc;
+	if (b->slot < k->region.fixed.slots && pp_load_acq(&slot_of(k, b->slot)->owner) == b->owner)
+		pp_stat_add(&k->charged[b->slot], b->bytes);
+	PP_FAULT_POINT("settle.batch.logged");
+	pp_retire(&k->stepper, ref, pp_gen_of(&k->region, ref));
+	return 0;
+}
+
+static int settle_entry(struct pp_keeper *k, unsigned slot, uint64_t epoch, uint64_t ref, uint64_t tag)
+{
+	if (ref & PP_ENTRY_BATCH)
+		return settle_batch(k, slot, epoch, ref & ~PP_ENTRY_BATCH, tag);
+	return settle_version(k, slot, epoch, ref, tag);
 }
 
 static void prefetch_entry(struct pp_keeper *k, const struct pp_ring_entry *e)

@@ -45,6 +45,13 @@ struct pp_cell *pp_cell_slow(struct pp_thread *t, pp_ref ref)
 	return c->key_size <= PP_KEY_MAX && pp_ref_inside(t->region, ref, sizeof(*c) + c->key_size) ? c : pp_damaged(t, ref);
 }
 
+struct pp_batch *pp_batch_at(struct pp_thread *t, pp_ref ref)
+{
+	struct pp_batch *b = pp_sound_at(t, ref, sizeof(*b));
+
+	return b->room <= PP_BATCH_MAX && pp_ref_inside(t->region, ref, sizeof(*b) + b->room * sizeof(b->version[0])) ? b : pp_damaged(t, ref);
+}
+
 bool pp_version_whole_slow(struct pp_thread *t, pp_ref ref, const struct pp_version *v)
 {
 	uint64_t bytes = sizeof(*v) + (pp_version_flags(v) & PP_V_TTL ? 8 : 0) + (uint64_t)v->size;

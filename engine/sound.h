@@ -100,6 +100,9 @@ static inline struct pp_version *pp_version_at(struct pp_thread *t, pp_ref ref)
 	return pp_sound_at(t, ref, sizeof(struct pp_version));
 }
 
+/* A batch with all that it lists. */
+struct pp_batch *pp_batch_at(struct pp_thread *, pp_ref ref);
+
 #define PP_SMALL_VALUE (PP_REF_SLACK - sizeof(struct pp_version) - 8) /* lies inside if its version is near */
 
 /* Does its value (and the time to live before it) lie inside? */

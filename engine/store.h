@@ -39,7 +39,10 @@ int pp_read(struct pp_thread *, const struct pp_key *, uint64_t snapshot, struct
 /* Many at once, cache misses overlapped; rcs[i] per key. */
 void pp_read_many(struct pp_thread *, const struct pp_key *keys, size_t n, uint64_t snapshot, struct pp_hit *out, int *rcs);
 
-enum pp_write_flags { PP_W_IFABSENT = 1, PP_W_IFPRESENT = 2, PP_W_CAS = 4, PP_W_DELETE = 8, PP_W_ADD = 16, PP_W_KEEPTTL = 32 };
+enum pp_write_flags {
+	PP_W_IFABSENT = 1, PP_W_IFPRESENT = 2, PP_W_CAS = 4, PP_W_DELETE = 8, PP_W_ADD = 16, PP_W_KEEPTTL = 32,
+	PP_W_GUARD = 64                    /* of a batch, with PP_W_CAS: the key is required, not written */
+};
 
 struct pp_write {
 	struct pp_key key;
@@ -60,6 +63,23 @@ struct pp_write {
  * the place of this one), or the log's error.
  * A write that fails never happens later. Crash: SIGKILL inside leaves it done or not done; the reaper frees what it held. */
 int pp_write(struct pp_thread *, struct pp_write *);
+
+/*
+ * Many writes at once, all or nothing: puts, deletes (of a missing key: nothing to do, it is no error) and guards, in strictly rising order
+ * of (table, key); not PP_W_ADD. Visible at one moment, in the log whole; what the conditions ask holds at that moment.
+ * Errors as pp_write, and PPDB_TIMEOUT: others kept coming between. *failed (for PPDB_CONFLICT, EXISTS, NOTFOUND, KEYSIZE, VALSIZE) = index of the
+ * write that cannot be done. Crash: SIGKILL inside leaves all or nothing.
+ */
+#define PP_BATCH_MAX (UINT64_C(1) << 22)   /* writes of a batch */
+struct pp_batch_write {
+	struct pp_write *writes;           /* results as of pp_write, but version of the new value only if the batch was done */
+	size_t count;
+	uint64_t timeout_ns;               /* bound of the whole, 0 = default (1 s, and more for many bytes) */
+	/* results */
+	uint64_t tag;                      /* ticket, or the newest tag that a failed batch has seen */
+	size_t failed;
+};
+int pp_batch_write(struct pp_thread *, struct pp_batch_write *);
 
 /* Iterator over [lower, upper) of one table, forward and backward, over all shards. Private to one thread. LATEST: all calls are
  * made inside one read section, and the cursor ends with it. */

@@ -54,8 +54,7 @@ again:
 		pp_guard_step(t, &steps);
 		older = pp_load_acq(&v->older);
 		PP_FAULT_POINT("version.visible.older");
-		/* [version.visible:state] pairs [ring.commit:state]: the value and its tag */
-		s = pp_load_acq(&v->state);
+		s = pp_version_state(t, v);
 		if (PP_MUTANT("version.state_first")) {
 			PP_FAULT_POINT("version.visible.state");
 			older = pp_load_acq(&v->older);
@@ -191,7 +190,7 @@ bool pp_version_prune(struct pp_thread *t, struct pp_cell *cell, unsigned steps)
 		return false; /* a cell with something to prune is not moved */
 	while (at && at != PP_DEAD && steps--) {
 		struct pp_version *w = pp_version_at(t, at);
-		uint64_t older = pp_load_acq(&w->older), s = pp_load_acq(&w->state), tag = pp_state_epoch(s);
+		uint64_t older = pp_load_acq(&w->older), s = pp_version_state(t, w), tag = pp_state_epoch(s);
 		bool aborted = pp_state_status(s) == PP_ABORTED, committed = pp_state_status(s) == PP_COMMITTED;
 
 		if (pp_damage(t))

@@ -74,6 +74,16 @@ static inline bool pp_record_sound(struct pp_thread *t, pp_ref version)
 
 /* ---- reading ---------------------------------------------------------------------------------------------------- */
 
+/* What has become of a version: its own word, or what its batch says. COMMITTED(slot, tag), ABORTED, or PENDING. */
+uint64_t pp_batch_outcome(struct pp_thread *, struct pp_version *);
+static inline uint64_t pp_version_state(struct pp_thread *t, struct pp_version *v)
+{
+	/* [version.visible:state] pairs [ring.commit:state]: the value and its tag */
+	uint64_t s = pp_load_acq(&v->state);
+
+	return __builtin_expect(pp_state_status(s) != PP_BATCH, 1) ? s : pp_batch_outcome(t, v);
+}
+
 /*
  * The version of `cell` that a reader at `snapshot` sees (PP_LATEST: newest committed): its reference, 0 when there is none;
  * *state is its COMMITTED word. `older` is loaded before `state`: an undecided or aborted version is passed over by the `older` it had

@@ -23,9 +23,8 @@
 #include "shm/wait.h"
 
 #define DEFAULT_TIMEOUT_NS UINT64_C(1000000000)
-#define MEMORY_NAP_NS UINT64_C(1000000)
 
-static int key_sizes(const struct pp_write *w)
+int pp_write_sizes(const struct pp_write *w)
 {
 	if (w->key.size < 1 || w->key.size > PP_KEY_MAX)
 		return pp_detail(PPDB_KEYSIZE, "a key of %u bytes: keys have 1 to %d bytes", w->key.size, PP_KEY_MAX);
@@ -82,18 +81,6 @@ static int write_locked(struct pp_install *a)
 	return rc;
 }
 
-/* Many deletes use up the memory that is kept for them before it comes back from them: that takes a round of the daemon. */
-static bool await_memory(struct pp_thread *t, uint64_t deadline_ns)
-{
-	struct timespec nap = pp_timespec(MEMORY_NAP_NS);
-
-	if (pp_now_ns() >= deadline_ns || pp_daemon_gone(t->region))
-		return false;
-	pp_ring_bell(t->region);
-	nanosleep(&nap, NULL);
-	return true;
-}
-
 static int delete(struct pp_install *a, uint64_t bytes, uint64_t timeout_ns)
 {
 	struct pp_thread *t = a->t;
@@ -106,7 +93,7 @@ static int delete(struct pp_install *a, uint64_t bytes, uint64_t timeout_ns)
 		rc = pp_ring_reserve(t, bytes, timeout_ns);
 		if (!rc)
 			rc = write_locked(a);
-	} while (rc == PPDB_FULL && await_memory(t, deadline));
+	} while (rc == PPDB_FULL && pp_await_memory(t, deadline));
 	t->reserve = reserve;
 	return rc;
 }
@@ -139,7 +126,7 @@ int pp_write(struct pp_thread *t, struct pp_write *w)
 	enum pp_op op = op_of(w->flags);
 	uint64_t start;
 	unsigned node;
-	int rc = key_sizes(w);
+	int rc = pp_write_sizes(w);
 
 	if (rc)
 		return rc;
