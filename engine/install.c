@@ -327,6 +327,8 @@ int pp_install(struct pp_install *a)
 			pp_hint_enter(t, a->hash, cell);
 			return rc;
 		}
+		if (pp_load_acq(&pp_cell_at(t, cell)->head) != PP_DEAD)
+			return -EAGAIN; /* it was moved: its copy has the key */
 	}
 	return create(a, list, &place); /* takes the place of a DEAD cell */
 }

@@ -3,8 +3,10 @@
  */
 #include "tests/unit/engine_store.h"
 
+#include "engine/hint.h"
 #include "engine/index.h"
 #include "engine/keeper_internal.h"
+#include "engine/move.h"
 #include "engine/read.h"
 
 #include <criterion/criterion.h>
@@ -191,4 +193,25 @@ Test(gather, a_snapshot_keeps_the_bytes_it_was_given)
 		cr_assert(!memcmp(given[i], was[i], VALUE), "what the snapshot was given for key %u has changed", i);
 	pp_snapshot_drop(&reader);
 	pp_slot_leave(&reader);
+}
+
+/* A keeper died between freezing a cell and putting its copy in; the hint is lost. What finds the cell in its leaf completes the move, and must not
+ * take the key for a missing one. */
+Test(gather, a_delete_meets_a_frozen_cell)
+{
+	struct pp_key k = {0, 10, "key-000300"};
+	uint64_t head;
+	pp_ref cell;
+
+	await_pass();
+	engine_store_halt(&s);
+	pp_read_enter(&s.t);
+	cell = pp_cell_find(&s.t, pp_key_hash(&k), &k);
+	cr_assert(cell && pp_cell_movable(&s.t, pp_cell_at(&s.t, cell), &head));
+	cr_assert(pp_cas_acqrel(&pp_cell_at(&s.t, cell)->head, &head, head | PP_MOVING));
+	for (pp_ref hint = pp_hint_find(&s.t, pp_key_hash(&k), &k); hint; hint = pp_hint_find(&s.t, pp_key_hash(&k), &k))
+		pp_hint_enter(&s.t, pp_key_hash(&k), 1);
+	pp_read_leave(&s.t);
+	cr_expect_eq(engine_store_put(&s, "key-000300", "", 0, PP_W_DELETE), 0, "%s", pp_detail_get());
+	cr_expect_eq(engine_store_get(&s, "key-000300"), PPDB_NOTFOUND);
 }
