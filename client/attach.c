@@ -36,9 +36,9 @@ static void release(struct ppdb *db, bool forked)
 {
 	struct pp_mapping *m;
 
-	m = pp_load_rlx(&db->map); /* owner: nobody else uses the handle */
 	pp_sessions_end(db, !forked);
-	pp_link_close(db, m && !forked);
+	pp_link_close(db, pp_load_rlx(&db->map) && !forked); /* owner: nobody else uses the handle */
+	m = pp_load_rlx(&db->map); /* owner; after the goodbye, which may have moved it to the next arena */
 	if (m)
 		pp_mapping_put(m);
 	free(db);

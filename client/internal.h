@@ -185,6 +185,9 @@ int pp_start_daemon(const char *name, uint32_t timeout_ms, int *status);
 /* ---- durability, wait.c. timeout_ns UINT64_MAX = no limit. Lets *s move to another mapping. */
 int pp_wait_ticket(struct ppdb *, struct pp_session *, uint64_t ticket, uint64_t timeout_ns);
 
+/* ---- sockets, link.c: to be compared before a descriptor is closed that the program may have closed and used again */
+uint64_t pp_link_inode(int fd);
+
 /* ---- options and keys, args.c */
 int pp_args_copy(void *known, size_t known_size, const void *given, uint32_t allowed_flags, const char *what);
 static inline int pp_args_key(struct pp_key *k, ppdb_table table, ppdb_slice key)

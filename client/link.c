@@ -19,7 +19,7 @@
 
 #include <poll.h>
 
-static uint64_t socket_inode(int fd)
+uint64_t pp_link_inode(int fd)
 {
 	struct stat st;
 
@@ -28,7 +28,7 @@ static uint64_t socket_inode(int fd)
 
 static void shut(struct ppdb *db)
 {
-	if (db->sock >= 0 && socket_inode(db->sock) == db->sock_inode)
+	if (db->sock >= 0 && pp_link_inode(db->sock) == db->sock_inode)
 		close(db->sock);
 	db->sock = -1;
 	db->link = PP_LINK_DOWN;
@@ -139,7 +139,7 @@ static int ask(struct ppdb *db)
 		return pp_detail(PPDB_DAEMON_GONE, "ppdbd went away while attaching");
 	}
 	db->sock = sock;
-	db->sock_inode = socket_inode(sock);
+	db->sock_inode = pp_link_inode(sock);
 	db->link = PP_LINK_ASKED;
 	db->asked_ns = pp_now_ns();
 	return 0;
@@ -375,7 +375,7 @@ static void send_short(struct ppdb *db, enum pp_proto_type type)
 {
 	struct pp_request r;
 
-	if (db->sock < 0 || socket_inode(db->sock) != db->sock_inode)
+	if (db->sock < 0 || pp_link_inode(db->sock) != db->sock_inode)
 		return;
 	pp_request_init(&r, type);
 	pp_proto_send(db->sock, &r, sizeof(r), NULL, 0, NULL, 0);

@@ -77,6 +77,7 @@ enum {
 typedef struct ppdb ppdb;           /* one attachment of this process */
 typedef struct ppdb_view ppdb_view; /* a place to read from without copying */
 typedef struct ppdb_iter ppdb_iter; /* a position in a view */
+typedef struct ppdb_cq ppdb_cq;     /* waits for durability in an event loop */
 
 typedef uint32_t ppdb_table; /* keyspace */
 #define PPDB_TABLE_DEFAULT 0u
@@ -250,6 +251,57 @@ PPDB_API int ppdb_sync(ppdb *db, int64_t timeout_ns);
 /* The newest position such that every write up to it has reached the level; one load from shared memory. 0 = none, or the
  * handle cannot tell (forked, PPDB_REPLICATED). A write may itself be VISIBLE before this position has passed it. */
 PPDB_API ppdb_seq ppdb_reached(ppdb *db, ppdb_level level);
+
+/* ---- durability in event loops --------------------------------------------------------------------------------- */
+
+/*
+ * A completion queue: tickets are submitted, and reaped when they have reached their level; in between the program waits in its own
+ * event loop, for the queue's descriptor, with epoll, poll, select or io_uring's poll. A queue takes one slot and is used by one thread
+ * at a time. It has no limit but memory.
+ */
+typedef struct ppdb_cq_opts {
+	uint32_t size, flags; /* sizeof, 0 */
+} ppdb_cq_opts;
+
+typedef struct ppdb_completion {
+	void *user;           /* as submitted */
+	ppdb_seq ticket;
+	ppdb_level level;     /* as submitted */
+	int result;           /* PPDB_OK, or why it never will: PPDB_LOST, -errno of a failed log; PPDB_DAEMON_GONE: 30 s without a ppdbd */
+} ppdb_completion;
+
+/*
+ * Opens a queue and stores it in *out; ppdb_cq_close frees it. opts NULL = defaults.
+ * Errors: -EINVAL, -E2BIG, -ENOMEM, -EMFILE, -ENOSPC no slot, PPDB_FORKED. Never blocks, but when a restart is just giving the store
+ * another arena.
+ * Crash: ppdbd takes slot and connection back.
+ */
+PPDB_API int ppdb_cq_open(ppdb *db, const ppdb_cq_opts *opts, ppdb_cq **out);
+
+/*
+ * The descriptor to poll for reading (POLLIN); the queue's own, never to be read or closed. Readable: call ppdb_cq_reap, which makes it
+ * unreadable. It stays the same over restarts of ppdbd. Level-triggered: it stays readable while completions are left. It may be readable
+ * with nothing to reap: after a death of ppdbd it is some 20 times a second, and each reap looks for the next one.
+ */
+PPDB_API int ppdb_cq_fd(const ppdb_cq *cq);
+
+/*
+ * Waits for the write with this ticket (of any process) to reach a level, without blocking. What is there already, and VISIBLE and
+ * CRASHSAFE always are, is reaped like the rest. Ticket 0 is reached. The order of completions is that of tickets, not of
+ * submissions.
+ * Errors: -EINVAL no such level, or a ticket that was never given out; -ENOTSUP PPDB_REPLICATED; PPDB_LOST it did not survive a cold
+ * start; -ENOMEM; PPDB_FORKED. Then nothing was submitted.
+ */
+PPDB_API int ppdb_cq_submit(ppdb_cq *cq, ppdb_seq ticket, ppdb_level level, void *user);
+
+/*
+ * Takes up to `cap` completions to out[]; *n is their number, 0 if there are none. Never blocks.
+ * Errors: -EINVAL, PPDB_FORKED, -ENOSPC (no slot in the arena that a restart made; what was submitted stays, try again).
+ */
+PPDB_API int ppdb_cq_reap(ppdb_cq *cq, ppdb_completion *out, size_t cap, size_t *n);
+
+/* Frees the queue and forgets what was not reaped (the writes become durable all the same). NULL is allowed. */
+PPDB_API void ppdb_cq_close(ppdb_cq *cq);
 
 /* ---- views: read in place --------------------------------------------------------------------------------------- */
 

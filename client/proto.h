@@ -7,6 +7,9 @@
  *     pp_request DETACH / CLOSE_EPOCH            -->    (no answer)
  *     pp_request STATUS / CHECKPOINT             -->
  *                                                <--    pp_reply + text (JSON)
+ *   on a connection of its own (client/bell.c, tools/daemon_bell.c):
+ *     pp_request BELL {slot of the record}       -->
+ *                                                <--    pp_reply, then a pp_tick whenever the slot's bell_epoch is durable
  *
  * One message is one packet; nothing is split. Both sides treat what they receive as hostile: exact size, magic, version, no
  * descriptor that was not asked for stays open. Everything is inline because the daemon does not link with the client.
@@ -28,7 +31,7 @@
 #include <unistd.h>
 
 #define PP_PROTO_MAGIC UINT32_C(0x70504453)
-#define PP_PROTO_VERSION 1
+#define PP_PROTO_VERSION 2
 #define PP_PROTO_FDS 2
 #define PP_PROTO_TEXT 49152 /* text behind a reply, at most */
 #define PP_PROC_NONE UINT32_MAX
@@ -39,6 +42,9 @@ enum pp_proto_type {
 	PP_MSG_DETACH = 3,
 	PP_MSG_CLOSE_EPOCH = 4, /* a read-only client wants a fresh snapshot */
 	PP_MSG_CHECKPOINT = 5,  /* now; answered when it is done */
+	PP_MSG_BELL = 6,        /* arg[0]: index of a slot of the record that proc and generation name */
+	PP_MSG_LAST = PP_MSG_BELL, /* of those that a client sends */
+	PP_MSG_TICK = 100,      /* ppdbd alone */
 };
 
 enum pp_proto_flags { PP_MSG_READONLY = 1 };
@@ -50,6 +56,7 @@ struct pp_request {
 	uint32_t proc;          /* record of an earlier attach that goes on, or PP_PROC_NONE */
 	uint64_t generation;    /* its state word */
 	uint64_t layout_hash;
+	uint64_t arg[2];        /* each type's own */
 	char client_name[32];
 };
 
@@ -62,11 +69,18 @@ struct pp_reply {
 	uint64_t incarnation;
 	uint32_t control_slots; /* slots in the control memfd, when one comes along */
 	uint32_t text_bytes;    /* behind the reply */
+	uint64_t arg[2];        /* each type's own */
 	char sentence[216];
 };
 
-_Static_assert(sizeof(struct pp_request) == 64, "request");
-_Static_assert(sizeof(struct pp_reply) == 256, "reply");
+/* The head that all packets share, alone: something became durable, look. */
+struct pp_tick {
+	uint32_t magic;
+	uint16_t version, type;
+};
+
+_Static_assert(sizeof(struct pp_request) == 80, "request");
+_Static_assert(sizeof(struct pp_reply) == 272, "reply");
 
 /* A read-only client's own region: this page, then `count` slots. Made, sized and sealed by the daemon; the client writes slots. */
 struct pp_control {
@@ -111,7 +125,7 @@ static inline int pp_request_check(struct pp_request *r, size_t bytes)
 	if (r->version != PP_PROTO_VERSION)
 		return pp_detail(PPDB_LAYOUT, "the client speaks protocol %u, this ppdbd %u: use the library that "
 			"came with this ppdbd", r->version, PP_PROTO_VERSION);
-	if (bytes != sizeof(*r) || r->type < PP_MSG_ATTACH || r->type > PP_MSG_CHECKPOINT ||
+	if (bytes != sizeof(*r) || r->type < PP_MSG_ATTACH || r->type > PP_MSG_LAST ||
 		r->flags & ~(uint32_t)PP_MSG_READONLY)
 		return pp_detail(-EBADMSG, "malformed request");
 	r->client_name[sizeof(r->client_name) - 1] = '\0';

@@ -29,6 +29,8 @@ struct pp_keeper_config {
 	uint64_t recover_run_bytes;        /* records that recovery sorts at once, 0 = a sixteenth of the arena, 32 to 512 MiB */
 	void (*progress)(void *ctx, const char *what, uint64_t done, uint64_t total);
 	void (*say)(void *ctx, const char *sentence); /* what the user should know of the start; NULL = nobody listens */
+	/* Step thread: the log has come further, or failed (failed != 0); called after the next write was submitted. NULL = nobody listens. */
+	void (*durable)(void *ctx, uint64_t epoch, int failed);
 	void *ctx;
 };
 

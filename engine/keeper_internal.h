@@ -76,6 +76,7 @@ struct pp_keeper {
 	uint64_t idle_since_ns;
 	uint64_t stats_ns;                 /* when the log's statistics were published last */
 	uint64_t batch_at;                 /* versions logged of the batch that found no log space */
+	uint64_t told_epoch;               /* config.durable was last called with */
 	int log_error;
 	unsigned first_served, saving_for; /* slots that asked for more log space than their share */
 	bool saving;

@@ -536,7 +536,18 @@ static int idle(struct pp_keeper *k)
 	return pp_wal_idle(k->wal) > 0;
 }
 
-int pp_keeper_step(struct pp_keeper *k)
+/* Event loops hear of it last: the disk has its next write by now. */
+static void tell(struct pp_keeper *k)
+{
+	uint64_t durable = pp_load_rlx(&k->region.globals->durable_epoch); /* owner */
+
+	if (!k->config.durable || (durable == k->told_epoch && !k->log_error))
+		return;
+	k->told_epoch = durable;
+	k->config.durable(k->config.ctx, durable, k->log_error);
+}
+
+static int step(struct pp_keeper *k)
 {
 	struct pp_globals *g = k->region.globals;
 	uint64_t now;
@@ -563,6 +574,14 @@ int pp_keeper_step(struct pp_keeper *k)
 		return rc ? log_failed(k, rc) : 0;
 	}
 	return idle(k);
+}
+
+int pp_keeper_step(struct pp_keeper *k)
+{
+	int rc = step(k);
+
+	tell(k);
+	return rc;
 }
 
 static bool has_work(void *context)

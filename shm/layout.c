@@ -44,7 +44,7 @@ static const uint64_t shape[] = {
 	SIZE(pp_slot), AT(pp_slot, owner), AT(pp_slot, tid), AT(pp_slot, node), AT(pp_slot, claimed_ns), AT(pp_slot, snapshot_era), AT(pp_slot, evicted), AT(pp_slot, hold),
 	AT(pp_slot, low), AT(pp_slot, high), AT(pp_slot, snapshot), AT(pp_slot, busy), AT(pp_slot, busy_since_ns),
 	AT(pp_slot, tail), AT(pp_slot, credit_used), AT(pp_slot, credit_want), AT(pp_slot, head),
-	AT(pp_slot, credit_granted), AT(pp_slot, wait_epoch), AT(pp_slot, futex), AT(pp_slot, note_count),
+	AT(pp_slot, credit_granted), AT(pp_slot, wait_epoch), AT(pp_slot, futex), AT(pp_slot, bell_epoch), AT(pp_slot, note_count),
 	AT(pp_slot, note), AT(pp_slot, large_first), AT(pp_slot, large_pages), AT(pp_slot, moving),
 	AT(pp_slot, holding), AT(pp_slot, scan_all), AT(pp_slot, parked), AT(pp_slot, page), AT(pp_slot, refs),
 	AT(pp_slot, count), AT(pp_slot, hist), AT(pp_slot, usage),

@@ -52,6 +52,14 @@ enum pp_work_phase { PP_WORK_OPENING, PP_WORK_RUNNING, PP_WORK_FAILED };
 
 #define PP_WORK_HELPERS 3
 
+/* Connections that wait for durability, daemon_bell.c. */
+struct pp_bell_hook;
+struct pp_bells {
+	pthread_mutex_t lock;
+	struct pp_bell_hook *first;
+	pp_a32 count;
+};
+
 struct pp_work {
 	struct pp_keeper_config config;
 	struct pp_keeper *keeper;      /* set before phase RUNNING */
@@ -70,6 +78,7 @@ struct pp_work {
 	int close_rc;                  /* of pp_keeper_close, when the step thread is joined */
 	pthread_cond_t nap;
 	pthread_mutex_t nap_lock;
+	struct pp_bells bells;
 	bool step_started;
 };
 
@@ -125,6 +134,8 @@ bool pp_maps_unmapped(pid_t pid, uint64_t dev, uint64_t ino);
 struct pp_conn {
 	int sock;
 	uint32_t proc;                 /* PP_PROC_NONE: not attached */
+	uint32_t bell_proc;            /* whose slot its bell looks at */
+	struct pp_bell_hook *bell;     /* NULL: none */
 	bool waits_checkpoint;
 	struct pp_peer peer;
 	struct pp_conn *next, **link;
@@ -138,6 +149,14 @@ void pp_socket_accept(struct pp_daemon *);
 void pp_conn_event(struct pp_daemon *, struct pp_conn *);
 void pp_conn_close(struct pp_daemon *, struct pp_conn *);
 void pp_conn_checkpoint_done(struct pp_daemon *);
+
+/* ---- bells, daemon_bell.c */
+
+/* Serves BELL. */
+int pp_bell_hang(struct pp_daemon *, struct pp_conn *, const struct pp_request *);
+void pp_bell_remove(struct pp_daemon *, struct pp_conn *);
+/* Step thread. */
+void pp_bell_ring_all(struct pp_bells *, uint64_t durable, bool failed);
 
 /* ---- status, daemon_status.c: JSON into text; returns its length */
 size_t pp_status_write(struct pp_daemon *, char *text, size_t cap);

@@ -112,7 +112,7 @@ void pp_clients_died(struct pp_daemon *d, uint32_t proc)
 	bury(d, w);
 	for (c = d->conns; c; c = next) {
 		next = c->next;
-		if (c->proc == proc) {
+		if (c->proc == proc || c->bell_proc == proc) { /* a bell looks into the reader's control region */
 			c->proc = PP_PROC_NONE;
 			pp_conn_close(d, c);
 		}

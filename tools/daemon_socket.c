@@ -140,7 +140,7 @@ static void adopt(struct pp_daemon *d, int sock)
 		return;
 	}
 	c->sock = sock;
-	c->proc = PP_PROC_NONE;
+	c->proc = c->bell_proc = PP_PROC_NONE;
 	c->peer.pidfd = -1;
 	c->next = d->conns;
 	c->link = &d->conns;
@@ -175,6 +175,7 @@ void pp_conn_close(struct pp_daemon *d, struct pp_conn *c)
 {
 	uint32_t proc = c->proc;
 
+	pp_bell_remove(d, c);
 	*c->link = c->next;
 	if (c->next)
 		c->next->link = c->link;
@@ -195,7 +196,7 @@ static bool serve_attach(struct pp_daemon *d, struct pp_conn *c, const struct pp
 	int fds[2] = { -1, -1 }, rc;
 
 	pp_reply_init(&reply, PP_MSG_ATTACH, 0, "");
-	rc = c->proc != PP_PROC_NONE ? pp_detail(-EBUSY, "this connection is attached already") :
+	rc = c->proc != PP_PROC_NONE || c->bell ? pp_detail(-EBUSY, "this connection is attached already") :
 		pp_peer_allowed(&d->set, c->sock, &c->peer, r->flags & PP_MSG_READONLY);
 	if (!rc)
 		rc = pp_clients_attach(d, r, &c->peer, control_fd, &reply, fds);
@@ -239,6 +240,14 @@ static bool serve_checkpoint(struct pp_daemon *d, struct pp_conn *c)
 	return true;
 }
 
+static bool serve_bell(struct pp_daemon *d, struct pp_conn *c, const struct pp_request *r)
+{
+	int rc = pp_bell_hang(d, c, r);
+
+	send_reply(c, PP_MSG_BELL, rc, rc ? pp_detail_get() : "");
+	return !rc;
+}
+
 void pp_conn_checkpoint_done(struct pp_daemon *d)
 {
 	char text[216];
@@ -270,6 +279,8 @@ static bool serve(struct pp_daemon *d, struct pp_conn *c, const struct pp_reques
 		if (proc != PP_PROC_NONE)
 			pp_work_close_epoch(&d->work);
 		return proc != PP_PROC_NONE;
+	case PP_MSG_BELL:
+		return serve_bell(d, c, r);
 	default: /* DETACH: the process lives on, its record does not; this also closes c */
 		if (proc != PP_PROC_NONE) {
 			pp_clients_died(d, proc);

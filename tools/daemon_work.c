@@ -142,6 +142,13 @@ static void say(void *ctx, const char *sentence)
 	pp_log("%s", sentence);
 }
 
+static void durable(void *ctx, uint64_t epoch, int failed)
+{
+	struct pp_work *w = ctx;
+
+	pp_bell_ring_all(&w->bells, epoch, failed != 0);
+}
+
 static void join_helpers(struct pp_work *w)
 {
 	wake_nappers(w);
@@ -172,6 +179,7 @@ static bool open_store(struct pp_work *w)
 
 	w->config.progress = progress;
 	w->config.say = say;
+	w->config.durable = durable;
 	w->config.ctx = w;
 	rc = pp_keeper_open(&w->config, &w->keeper);
 	if (!rc)
@@ -244,6 +252,7 @@ int pp_work_start(struct pp_work *w)
 		return pp_detail(-errno, "no eventfd: %s", strerror(errno));
 	pthread_mutex_init(&w->text_lock, NULL);
 	pthread_mutex_init(&w->nap_lock, NULL);
+	pthread_mutex_init(&w->bells.lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&w->nap, &attr);

@@ -55,6 +55,12 @@ static unsigned open_fds(void)
 	return n;
 }
 
+static void durable(void *ctx, uint64_t epoch, int failed)
+{
+	(void)ctx;
+	pp_bell_ring_all(&d.work.bells, epoch, failed != 0);
+}
+
 static void start(void)
 {
 	char data[96], socket[96], arena[96];
@@ -74,7 +80,9 @@ static void start(void)
 	pp_settings_keeper(&d.set, d.store_id, &d.work.config);
 	pthread_mutex_init(&d.work.text_lock, NULL);
 	pthread_mutex_init(&d.work.nap_lock, NULL);
+	pthread_mutex_init(&d.work.bells.lock, NULL);
 	pthread_cond_init(&d.work.nap, NULL);
+	d.work.config.durable = durable;
 	fuzz_require(!pp_keeper_open(&d.work.config, &d.work.keeper), "open: %s", pp_detail_get());
 	pp_store_rel(&d.work.phase, PP_WORK_RUNNING);
 	fuzz_require(!pp_clients_init(&d) && !pp_socket_listen(&d), "listen: %s", pp_detail_get());
@@ -156,6 +164,14 @@ static bool reply_of(struct client *c)
 	rc = pp_proto_recv(c->sock, buffer, sizeof(buffer), &bytes, fds);
 	if (rc)
 		return false;
+	if (bytes == sizeof(struct pp_tick)) {
+		struct pp_tick tick;
+
+		memcpy(&tick, buffer, sizeof(tick));
+		fuzz_require(tick.magic == PP_PROTO_MAGIC && tick.type == PP_MSG_TICK, "a malformed tick");
+		pp_proto_close_fds(fds, 0);
+		return true;
+	}
 	memcpy(&r, buffer, sizeof(r));
 	fuzz_require(bytes >= sizeof(r) && !pp_reply_check(&r, bytes, r.type), "a malformed answer");
 	fuzz_require(fuzz_known_code(r.status), "status %d", r.status);
@@ -247,6 +263,13 @@ static void do_send(struct client *c, struct fuzz_in *in)
 	if (how & 1) { /* an attach that goes on */
 		r.proc = c->last.proc;
 		r.generation = c->last.generation;
+	}
+	if (r.type == PP_MSG_BELL) { /* of any client's record */
+		const struct pp_reply *last = &clients[fuzz_take(in, 1) % CLIENTS].last;
+
+		r.proc = last->proc;
+		r.generation = last->generation;
+		r.arg[0] = fuzz_take(in, 1);
 	}
 	value = fuzz_take(in, 4);
 	memcpy(r.client_name, &value, 4);
@@ -367,11 +390,23 @@ static void seed_send(struct fuzz_out *o, unsigned client, unsigned how, unsigne
 		fuzz_put(o, 0x801e, 2); /* for a memfd: sealed, of a control region's size */
 }
 
+static void seed_bell(struct fuzz_out *o, unsigned client, unsigned slot)
+{
+	fuzz_put(o, client << 4 | 1, 1);
+	fuzz_put(o, 0, 1);
+	fuzz_put(o, PP_MSG_BELL, 1);
+	fuzz_put(o, 0, 1);
+	fuzz_put(o, 0, 1); /* the first client's record */
+	fuzz_put(o, slot, 1);
+	fuzz_put(o, 0x62626262, 4);
+	fuzz_put(o, 0x801e, 2);
+}
+
 void fuzz_seeds(fuzz_emit *emit)
 {
 	struct fuzz_out o = {.size = 0};
 
-	for (unsigned type = PP_MSG_ATTACH; type <= PP_MSG_CHECKPOINT; type++) {
+	for (unsigned type = PP_MSG_ATTACH; type <= PP_MSG_LAST; type++) {
 		char name[32];
 
 		for (unsigned flags = 0; flags < 2; flags++) {
@@ -385,6 +420,17 @@ void fuzz_seeds(fuzz_emit *emit)
 			snprintf(name, sizeof(name), "type-%u-%u", type, flags);
 			emit(name, o.bytes, o.size);
 		}
+	}
+	for (unsigned reader = 0; reader < 2; reader++) { /* a bell for a record's slot on another connection, ticks, and its reader ends */
+		o.size = 0;
+		seed_send(&o, 0, 0, PP_MSG_ATTACH, reader);
+		seed_bell(&o, 1, 0);
+		fuzz_put(&o, 7, 1);
+		fuzz_put(&o, 1 << 4 | 4, 1);
+		seed_bell(&o, 1, 2);
+		seed_send(&o, 0, 0, PP_MSG_DETACH, 0);
+		fuzz_put(&o, 7, 1);
+		emit(reader ? "bell-reader" : "bell-writer", o.bytes, o.size);
 	}
 	for (unsigned kind = 1; kind < 6; kind++) {
 		char name[32];

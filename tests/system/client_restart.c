@@ -139,6 +139,25 @@ Test(restart, cold)
 	ok(ppdb_detach(db));
 }
 
+/* A handle that is given back before it has noticed the restart; the goodbye itself finds the next arena. */
+Test(restart, detach_unawares)
+{
+	for (int round = 0; round < 8; round++) {
+		ok(ppdb_put(db, 0, PPDB_S("k"), PPDB_S("v"), NULL, NULL));
+		test_daemon_end(&d, SIGKILL);
+		if (round % 2)
+			test_daemon_forget(&d);
+		restart();
+		usleep(60000);
+		for (int i = 0; i < 64; i++) /* among these it sees the hang-up, and asks the next daemon */
+			ppdb_reached(db, PPDB_DURABLE);
+		usleep(60000);
+		ok(ppdb_detach(db)); /* and here the answer is there */
+		ok(ppdb_attach(d.name, NULL, &db));
+	}
+	ok(ppdb_detach(db));
+}
+
 static pthread_t waiter;
 static int waited;
 
