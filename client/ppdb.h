@@ -78,6 +78,7 @@ typedef struct ppdb ppdb;           /* one attachment of this process */
 typedef struct ppdb_view ppdb_view; /* a place to read from without copying */
 typedef struct ppdb_iter ppdb_iter; /* a position in a view */
 typedef struct ppdb_cq ppdb_cq;     /* waits for durability in an event loop */
+typedef struct ppdb_batch ppdb_batch; /* writes that are to be done together */
 
 typedef uint32_t ppdb_table; /* keyspace */
 #define PPDB_TABLE_DEFAULT 0u
@@ -235,6 +236,50 @@ PPDB_API int ppdb_cas(ppdb *db, ppdb_table table, ppdb_slice key, uint64_t versi
 PPDB_API int ppdb_add_i64(ppdb *db, ppdb_table table, ppdb_slice key, int64_t delta, int64_t initial, const ppdb_wopts *opts,
 	int64_t *result, ppdb_seq *ticket);
 
+/* ---- batches ---------------------------------------------------------------------------------------------------- */
+
+/*
+ * A batch collects writes in private memory; ppdb_write does them all or none: every process sees them at one moment, and after a crash all are
+ * there or none. It may be written again, by any handle of the process, until it is cleared or freed. Used by one thread at a time. At most
+ * 4,194,304 keys; keys and values are copied when they are added. Several operations on one key: the last put or del counts, and
+ * each condition is judged on what was there before the batch.
+ */
+
+/* An empty batch in *out; ppdb_batch_free frees it. Errors: -ENOMEM, PPDB_FORKED. */
+PPDB_API int ppdb_batch_new(ppdb *db, ppdb_batch **out);
+
+/* Adds a put. opts: flags PPDB_IFABSENT or PPDB_IFPRESENT; ttl_ms counts from ppdb_write; timeout_ms must be 0.
+ * Errors: PPDB_KEYSIZE, PPDB_VALSIZE, PPDB_TABLE_UNKNOWN, -EINVAL, -E2BIG (options, or too many keys), -ENOMEM; the batch is as it was. */
+PPDB_API int ppdb_batch_put(ppdb_batch *batch, ppdb_table table, ppdb_slice key, ppdb_slice val, const ppdb_wopts *opts);
+
+/* Adds a delete; a key that is missing then is no error. Errors as ppdb_batch_put. */
+PPDB_API int ppdb_batch_del(ppdb_batch *batch, ppdb_table table, ppdb_slice key);
+
+/*
+ * Requires that the key's version (ppdb_item.version) is `version` when the batch is done; 0 = that there is no such key. The key may be
+ * one that the batch writes or not. With every key required that the batch was computed from, batches are serializable.
+ * Errors as ppdb_batch_put.
+ */
+PPDB_API int ppdb_batch_require(ppdb_batch *batch, ppdb_table table, ppdb_slice key, uint64_t version);
+
+/* Forgets all operations, keeps the memory. */
+PPDB_API void ppdb_batch_clear(ppdb_batch *batch);
+
+/* Frees the batch. NULL is allowed. */
+PPDB_API void ppdb_batch_free(ppdb_batch *batch);
+
+/*
+ * Does all operations of the batch at one moment, or none. opts, *ticket and errors as for all writes (above); flags: PPDB_ASYNC only, ttl_ms
+ * must be 0; timeout_ms 0 = 1 s and more for many bytes, then until durable. *failed (NULL allowed) = index of the operation (in
+ * the order of adding, from 0) that cannot be done, when it is one operation's fault: PPDB_CONFLICT (a requirement), PPDB_EXISTS,
+ * PPDB_NOTFOUND (its flag), PPDB_TABLE_UNKNOWN; else SIZE_MAX. Also PPDB_TIMEOUT with ticket 0: other writers of the same keys kept coming between. An
+ * empty batch is done at once, with ticket 0.
+ * Threads: any. Blocks as a put; others that write the same keys may be delayed some milliseconds by a large batch under way, and
+ * never wait for one that is stopped.
+ * Crash: all or nothing.
+ */
+PPDB_API int ppdb_write(ppdb *db, ppdb_batch *batch, const ppdb_wopts *opts, ppdb_seq *ticket, size_t *failed);
+
 /* ---- durability ------------------------------------------------------------------------------------------------- */
 
 /*
@@ -367,6 +412,15 @@ PPDB_API int ppdb_iter_seek_le(ppdb_iter *iter, ppdb_slice key, ppdb_item *out);
 
 /* Frees the iterator. NULL is allowed. */
 PPDB_API void ppdb_iter_close(ppdb_iter *iter);
+
+/*
+ * Deletes all keys of a range (as ppdb_iter_opts says; NULL = the whole table) that one fresh snapshot sees, in atomic batches of about a thousand keys. A
+ * key that somebody writes meanwhile keeps what was written. *count (NULL allowed) = keys deleted, also on failure. opts, *ticket (of
+ * the last batch) and errors as for ppdb_del; also PPDB_EVICTED when the snapshot was revoked. After any failure, or a crash, it may be called
+ * again: it deletes what is left.
+ */
+PPDB_API int ppdb_del_range(ppdb *db, ppdb_table table, const ppdb_iter_opts *range, const ppdb_wopts *opts, uint64_t *count,
+	ppdb_seq *ticket);
 
 #ifdef __cplusplus
 }

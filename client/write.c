@@ -1,5 +1,5 @@
 /*
- * write.c - single-key writes: check the options, run the engine's write in this thread, wait as asked.
+ * write.c - writes: check the options, run the engine's write in this thread, wait as asked. (Batches: batch.c.)
  *
  * The engine returns when the write is visible; its tag is the ticket. Time-outs bound the whole call: first room in the ring and
  * the log, then durability. When no room comes because the daemon is gone, the link is looked at; if that leads to another arena
@@ -7,19 +7,11 @@
  *
  * Dies inside: the write is done or not done; the reaper settles it and takes back what the call held.
  */
-#include "client/internal.h"
+#include "client/writing.h"
 
 #define NAP_NS (2 * PP_NS_PER_MS)
 
-struct write_call {
-	struct ppdb *db;
-	struct pp_session *s;
-	struct pp_write w;
-	uint64_t deadline;   /* 0 = none given */
-	bool async;
-};
-
-static uint64_t remaining(const struct write_call *c, uint64_t otherwise)
+static uint64_t remaining(const struct pp_write_call *c, uint64_t otherwise)
 {
 	uint64_t now;
 
@@ -29,13 +21,25 @@ static uint64_t remaining(const struct write_call *c, uint64_t otherwise)
 	return c->deadline > now ? c->deadline - now : 1;
 }
 
-static int begin(struct write_call *c, ppdb *db, ppdb_table table, ppdb_slice key, const ppdb_wopts *opts, uint32_t allowed,
-	ppdb_seq *ticket)
+uint64_t pp_write_left(const struct pp_write_call *c)
+{
+	return remaining(c, UINT64_MAX);
+}
+
+uint64_t pp_expiry(uint64_t ttl_ms)
+{
+	uint64_t now = pp_wall_ms();
+
+	return !ttl_ms || ttl_ms > UINT64_MAX - now ? 0 : now + ttl_ms;
+}
+
+int pp_write_begin(struct pp_write_call *c, ppdb *db, const ppdb_wopts *opts, uint32_t allowed, ppdb_seq *ticket)
 {
 	ppdb_wopts o;
 	int rc = pp_session_enter(db, &c->s);
 
 	memset(&c->w, 0, sizeof(c->w));
+	c->batch = NULL;
 	if (ticket)
 		*ticket = 0;
 	if (rc)
@@ -47,35 +51,48 @@ static int begin(struct write_call *c, ppdb *db, ppdb_table table, ppdb_slice ke
 		return rc;
 	if ((o.flags & PPDB_IFABSENT) && (o.flags & PPDB_IFPRESENT))
 		return pp_detail(-EINVAL, "PPDB_IFABSENT and PPDB_IFPRESENT exclude each other");
-	rc = pp_args_key(&c->w.key, table, key);
-	if (rc)
-		return pp_detail(rc, "%s", pp_error_text(rc));
 	c->db = db;
 	c->async = o.flags & PPDB_ASYNC;
 	c->deadline = o.timeout_ms ? pp_deadline_ns(o.timeout_ms > UINT64_MAX / PP_NS_PER_MS ? UINT64_MAX :
 		o.timeout_ms * PP_NS_PER_MS) : 0;
-	if (o.ttl_ms) {
-		uint64_t now = pp_wall_ms();
-
-		c->w.expires_ms = o.ttl_ms > UINT64_MAX - now ? 0 : now + o.ttl_ms;
-	}
-	c->w.flags = (o.flags & PPDB_IFABSENT ? PP_W_IFABSENT : 0) | (o.flags & PPDB_IFPRESENT ? PP_W_IFPRESENT : 0);
+	c->w.expires_ms = pp_expiry(o.ttl_ms);
+	c->w.flags = pp_write_conditions(o.flags);
 	return 0;
 }
 
-static int set_value(struct write_call *c, ppdb_slice val)
+static int begin(struct pp_write_call *c, ppdb *db, ppdb_table table, ppdb_slice key, const ppdb_wopts *opts, uint32_t allowed,
+	ppdb_seq *ticket)
+{
+	int rc = pp_write_begin(c, db, opts, allowed, ticket);
+
+	if (rc)
+		return rc;
+	rc = pp_args_key(&c->w.key, table, key);
+	return rc ? pp_detail(rc, "%s", pp_error_text(rc)) : 0;
+}
+
+int pp_args_value(ppdb_slice val)
 {
 	if (val.size > PP_VALUE_MAX)
 		return pp_detail(PPDB_VALSIZE, "%s (it has %zu bytes)", pp_error_text(PPDB_VALSIZE), val.size);
 	if (val.size && !val.data)
 		return pp_detail(-EINVAL, "the value has %zu bytes at NULL", val.size);
+	return 0;
+}
+
+static int set_value(struct pp_write_call *c, ppdb_slice val)
+{
+	int rc = pp_args_value(val);
+
+	if (rc)
+		return rc;
 	c->w.value = val.data;
 	c->w.size = val.size;
 	return 0;
 }
 
 /* No room, or no arena to write to. True: try again, another daemon or arena may be there. Otherwise *rc says what is wrong. */
-static bool no_room(struct write_call *c, uint64_t limit, int *rc)
+static bool no_room(struct pp_write_call *c, uint64_t limit, int *rc)
 {
 	struct pp_mapping *before = c->s->map;
 	struct timespec nap = pp_timespec(NAP_NS);
@@ -105,14 +122,28 @@ static bool no_room(struct write_call *c, uint64_t limit, int *rc)
 	return false;
 }
 
-static int finish(struct write_call *c, ppdb_seq *ticket)
+/* Once, in the arena of now. */
+static int run(struct pp_write_call *c)
+{
+	int rc;
+
+	if (!c->batch) {
+		c->w.timeout_ns = remaining(c, PP_ROOM_NS);
+		return pp_write(&c->s->t, &c->w);
+	}
+	c->batch->timeout_ns = remaining(c, 0);
+	rc = pp_batch_write(&c->s->t, c->batch);
+	c->w.tag = c->batch->tag;
+	return rc;
+}
+
+int pp_write_finish(struct pp_write_call *c, ppdb_seq *ticket)
 {
 	uint64_t limit = 0;
 	int rc;
 
 	for (;;) {
-		c->w.timeout_ns = remaining(c, PP_ROOM_NS);
-		rc = pp_write(&c->s->t, &c->w);
+		rc = run(c);
 		if (likely(rc != PPDB_OVERLOAD && rc != PPDB_DAEMON_GONE && rc != -ESTALE))
 			break;
 		if (!limit)
@@ -132,17 +163,17 @@ static int finish(struct write_call *c, ppdb_seq *ticket)
 
 PPDB_API int ppdb_put(ppdb *db, ppdb_table table, ppdb_slice key, ppdb_slice val, const ppdb_wopts *opts, ppdb_seq *ticket)
 {
-	struct write_call c;
+	struct pp_write_call c;
 	int rc = begin(&c, db, table, key, opts, PPDB_ASYNC | PPDB_IFABSENT | PPDB_IFPRESENT, ticket);
 
 	if (!rc)
 		rc = set_value(&c, val);
-	return rc ? rc : finish(&c, ticket);
+	return rc ? rc : pp_write_finish(&c, ticket);
 }
 
 PPDB_API int ppdb_del(ppdb *db, ppdb_table table, ppdb_slice key, const ppdb_wopts *opts, ppdb_seq *ticket)
 {
-	struct write_call c;
+	struct pp_write_call c;
 	int rc = begin(&c, db, table, key, opts, PPDB_ASYNC, ticket);
 
 	if (!rc && c.w.expires_ms)
@@ -150,13 +181,13 @@ PPDB_API int ppdb_del(ppdb *db, ppdb_table table, ppdb_slice key, const ppdb_wop
 	if (rc)
 		return rc;
 	c.w.flags = PP_W_DELETE;
-	return finish(&c, ticket);
+	return pp_write_finish(&c, ticket);
 }
 
 PPDB_API int ppdb_cas(ppdb *db, ppdb_table table, ppdb_slice key, uint64_t version, ppdb_slice val, const ppdb_wopts *opts,
 	uint64_t *newver, ppdb_seq *ticket)
 {
-	struct write_call c;
+	struct pp_write_call c;
 	int rc = begin(&c, db, table, key, opts, PPDB_ASYNC, ticket);
 
 	if (!rc)
@@ -165,7 +196,7 @@ PPDB_API int ppdb_cas(ppdb *db, ppdb_table table, ppdb_slice key, uint64_t versi
 		return rc;
 	c.w.flags = PP_W_CAS;
 	c.w.expect = version;
-	rc = finish(&c, ticket);
+	rc = pp_write_finish(&c, ticket);
 	if (newver && (c.w.version || rc == PPDB_CONFLICT))
 		*newver = c.w.version;
 	return rc;
@@ -174,7 +205,7 @@ PPDB_API int ppdb_cas(ppdb *db, ppdb_table table, ppdb_slice key, uint64_t versi
 PPDB_API int ppdb_add_i64(ppdb *db, ppdb_table table, ppdb_slice key, int64_t delta, int64_t initial, const ppdb_wopts *opts,
 	int64_t *result, ppdb_seq *ticket)
 {
-	struct write_call c;
+	struct pp_write_call c;
 	ppdb_seq mine = 0;
 	int rc = begin(&c, db, table, key, opts, PPDB_ASYNC | PPDB_IFABSENT | PPDB_IFPRESENT, ticket);
 
@@ -183,7 +214,7 @@ PPDB_API int ppdb_add_i64(ppdb *db, ppdb_table table, ppdb_slice key, int64_t de
 	c.w.flags |= PP_W_ADD | (c.w.expires_ms ? 0 : PP_W_KEEPTTL);
 	c.w.delta = delta;
 	c.w.initial = initial;
-	rc = finish(&c, &mine);
+	rc = pp_write_finish(&c, &mine);
 	if (ticket)
 		*ticket = mine;
 	if (result && mine)

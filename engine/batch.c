@@ -156,7 +156,7 @@ void pp_batch_reap(struct pp_thread *t, pp_ref batch, uint64_t gen)
 			pp_stat_add(&t->slot->count.aborts, 1);
 			state = PP_STATE(PP_ABORTED, 0, 0);
 		}
-	PP_FAULT_POINT("batch.reap.aborted");
+	PP_FAULT_POINT("reap.batch.aborted");
 	if (pp_state_status(state) == PP_ABORTED)
 		pp_batch_undo(t, batch, gen);
 }

@@ -71,6 +71,8 @@ struct pp_cmd_range {
 	uint64_t limit; /* 0 = none */
 };
 int pp_cmd_scan_store(const struct pp_cmd *, const struct pp_cmd_range *);
+/* A bound of a range from the command line (NULL = none), into *out. 0 or PP_EXIT_USAGE. */
+int pp_cmd_bound(const struct pp_cmd *, const char *arg, ppdb_slice *out);
 
 /* ---- commands: argv[0] is the command's name; they return an exit code ---- */
 
@@ -87,6 +89,7 @@ int pp_cmd_incr(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_scan(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_load(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_dump(struct pp_cmd *, int argc, char **argv);
+int pp_cmd_batch(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_stat(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_check(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_wal(struct pp_cmd *, int argc, char **argv);

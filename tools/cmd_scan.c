@@ -104,7 +104,7 @@ int pp_cmd_scan_store(const struct pp_cmd *c, const struct pp_cmd_range *s)
 	return rc;
 }
 
-static int bound(const struct pp_cmd *c, const char *text, ppdb_slice *to)
+int pp_cmd_bound(const struct pp_cmd *c, const char *text, ppdb_slice *to)
 {
 	/* Options point into argv, which is ours to change. */
 	return text ? pp_cmd_bytes(c, (char *)(uintptr_t)text, to) : 0;
@@ -128,7 +128,7 @@ int pp_cmd_scan(struct pp_cmd *c, int argc, char **argv)
 
 	if (pp_cmd_options(c, argc, argv, opts, 0, 0) < 0)
 		return PP_EXIT_USAGE;
-	if (bound(c, prefix, &s.range.prefix) || bound(c, from, &s.range.lower) || bound(c, to, &s.range.upper))
+	if (pp_cmd_bound(c, prefix, &s.range.prefix) || pp_cmd_bound(c, from, &s.range.lower) || pp_cmd_bound(c, to, &s.range.upper))
 		return PP_EXIT_USAGE;
 	/* An empty bound is no bound for the library, but nothing is below the empty key. */
 	if (limit == 0 || (to && !s.range.upper.size)) {

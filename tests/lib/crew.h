@@ -4,8 +4,9 @@
  *   HEAD      writes (generation, n) to "chain/0", n rising, now and then durably
  *   FOLLOWER  reads "chain/i-1" and writes what it read to "chain/i": a dependent write
  *   SEQUENCE  writes "seq/i/generation/n" for n = 1, 2, ... and deletes the one SEQ_KEPT behind
- *   CHURN     everything on few overlapping keys: put of all sizes, delete, cas, add, get, scans; checks each value that it reads
- *   JUDGE     takes snapshots and looks whether the chain and the sequences are prefixes there
+ *   CHURN     everything on few overlapping keys: put of all sizes, delete, cas, add, get, scans, and batches that move amounts between
+ *             accounts; checks each value that it reads
+ *   JUDGE     takes snapshots and looks whether the chain and the sequences are prefixes there, and the accounts' total is the same
  *
  * Each member notes in shared memory what it began, what returned and what is durable, so the test knows what a store must hold after
  * it killed somebody. A member that finds something wrong fails the test (test_require).

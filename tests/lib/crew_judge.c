@@ -142,6 +142,7 @@ void crew_judge_recovered(struct crew *c, ppdb *db, bool all)
 
 	test_ok(ppdb_view_begin(db, PPDB_VIEW_FRESH, &v));
 	crew_judge_chain(v, generation, "after the restart");
+	crew_judge_accounts(v, "after the restart");
 	for (unsigned i = 0; i < CREW_MAX; i++) {
 		struct crew_member *m = &c->member[i];
 		uint64_t owed = atomic_load(all ? &m->done : &m->durable), last = 0;

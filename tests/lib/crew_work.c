@@ -213,6 +213,7 @@ static void judge(struct self *s)
 		for (unsigned i = 0; i < 2; i++)
 			crew_judge_sequence(v, i, generation, "snapshot", &last);
 	}
+	crew_judge_accounts(v, "snapshot");
 	ppdb_view_end(v);
 	op_end(s);
 	usleep(2000);
@@ -383,6 +384,18 @@ static void churn_get(struct self *s, const char *key)
 	test_require(!rc || rc == PPDB_NOTFOUND || rc == PPDB_EVICTED, "get of %s gave %s: %s", key, test_name_of(rc), test_detail());
 }
 
+/* Whoever came between is no failure, nor what was read and lost since. */
+static void churn_move(struct self *s)
+{
+	ppdb_seq ticket = 0;
+	int rc = TIMED(s, CREW_WRITE, crew_move(s->db, s->view, &s->r, &ticket));
+	bool durable;
+
+	if (rc == PPDB_CONFLICT || rc == PPDB_EXISTS || rc == PPDB_EVICTED || rc == -EINVAL)
+		return;
+	happened(s, rc, ticket, &durable);
+}
+
 static void churn(struct self *s)
 {
 	uint64_t dice = test_below(&s->r, 100), k;
@@ -405,8 +418,10 @@ static void churn(struct self *s)
 		churn_cas(s, k, key);
 	} else if (dice < 72) {
 		churn_add(s);
-	} else if (dice < 80) {
+	} else if (dice < 79) {
 		churn_own(s);
+	} else if (dice < 84) {
+		churn_move(s);
 	} else if (dice < 94) {
 		churn_get(s, key);
 	} else {

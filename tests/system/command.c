@@ -153,6 +153,48 @@ Test(command, counters)
 	expect(2, "$P incr n 1x");
 }
 
+Test(command, batch)
+{
+	expect(0, "$P put stock 5 && printf 'require\\tstock\\t1\\nput\\tstock\\t4\\nput\\torder/1\\tone \\\\t item\\n\\ndel\\tnothing\\n' | $P batch -");
+	expect(0, "$P scan");
+	cr_assert_str_eq(out, "order/1\tone \\t item\nstock\t4\n");
+	/* a requirement that does not hold names its line, and nothing is done */
+	expect(1, "printf 'put\\torder/2\\tx\\nrequire\\tstock\\t1\\n' > \"$D/b\" && $P batch \"$D/b\"");
+	cr_assert(strstr(err, "b:2: the key's version is not the expected one") && strstr(err, "nothing of the batch was done"), "%s", err);
+	expect(4, "printf 'put\\torder/2\\tx\\nput\\tkey only\\n' | $P batch -");
+	cr_assert(strstr(err, "stdin:2: a put needs a key and a value"), "%s", err);
+	expect(4, "printf 'put\\torder/2\\tx\\ndelete\\tk\\n' | $P batch -");
+	cr_assert(strstr(err, "stdin:2: a line begins with put, del or require"), "%s", err);
+	expect(4, "printf 'put\\torder/2\\tx\\tmore\\n' | $P batch -");
+	expect(4, "printf 'put\\torder/2\\tbad \\\\q\\n' | $P batch -");
+	expect(4, "printf 'put\\t\\tno key\\n' | $P batch -");
+	cr_assert(strstr(err, "stdin:1: ") && strstr(err, "1 to 4096"), "%s", err);
+	expect(1, "$P get order/2");
+	expect(0, "printf 'del\\tstock\\nput\\tlast\\t' | $P batch - --async --json");
+	cr_assert(strstr(out, "\"operations\": 2") && strstr(out, "\"durable\": false"), "%s", out);
+	expect(0, "$P scan --keys");
+	cr_assert_str_eq(out, "last\norder/1\n");
+	expect(4, "$P batch /nowhere");
+	expect(2, "$P batch");
+}
+
+Test(command, delete_a_range)
+{
+	expect(0, "seq 100 199 | sed 's/.*/k&\\tv/' | $P load - && $P put other v");
+	expect(0, "$P del --prefix k12");
+	cr_assert_str_eq(out, "10\n");
+	expect(0, "$P del --from k150 --to k160 --json");
+	cr_assert(strstr(out, "\"count\": 10"), "%s", out);
+	expect(0, "$P del --prefix k --async && $P scan --keys");
+	cr_assert_str_eq(out, "80\nother\n");
+	expect(0, "$P del --prefix nothing");
+	cr_assert_str_eq(out, "0\n");
+	expect(2, "$P del other --prefix o");
+	expect(2, "$P del");
+	expect(2, "$P del --prefix ''");
+	expect(0, "$P get other");
+}
+
 Test(command, scan)
 {
 	expect(0, "for k in a b ba bb bc c; do $P put $k v$k --async; done");

@@ -2,7 +2,7 @@
  * stop_points.c - a client is stopped, or killed, at each named point of a write; others finish reads and writes of the same keys
  * meanwhile. When it goes on its write is there once or not at all, and it says the right thing; when it was killed, nothing is lost.
  *
- * Each point gets a store of its own. A client works on few keys, with new keys, overwrites, deletes and large values mixed, until it comes by
+ * Each point gets a store of its own. A client works on few keys, with new keys, overwrites, deletes, batches and large values mixed, until it comes by
  * the point. PPDB_TEST_SCALE > 1 also takes later passages of each point.
  */
 #include "client/ppdb.h"
@@ -29,7 +29,7 @@ TestSuite(stop_points, .fini = test_stores_end, .timeout = 1200);
 static struct test_store s;
 static const ppdb_wopts async = {.size = sizeof(async), .flags = PPDB_ASYNC};
 
-enum act_kind { ACT_PUT, ACT_DEL, ACT_CAS, ACT_ADD, ACT_NEW, ACT_DURABLE, ACT_KINDS };
+enum act_kind { ACT_PUT, ACT_DEL, ACT_CAS, ACT_ADD, ACT_NEW, ACT_DURABLE, ACT_BATCH, ACT_KINDS };
 
 /* What the client does, in shared memory. */
 struct act {
@@ -76,6 +76,29 @@ static size_t size_for(struct test_random *r, uint64_t n)
 	return 40 + test_below(r, n % 3 ? 100 : 3000);
 }
 
+/* The key and its twin, which nobody else writes, get the same value; a third key must be absent. */
+static const char *twin_of(const char *key)
+{
+	static char twin[48];
+
+	snprintf(twin, sizeof(twin), "twin/%.40s", key);
+	return twin;
+}
+
+static int batch(ppdb *db, ppdb_slice key, ppdb_slice value)
+{
+	ppdb_batch *b;
+	int rc;
+
+	test_ok(ppdb_batch_new(db, &b));
+	test_ok(ppdb_batch_put(b, 0, key, value, NULL));
+	test_ok(ppdb_batch_put(b, 0, text(twin_of(act->key)), value, NULL));
+	test_ok(ppdb_batch_require(b, 0, PPDB_S("never"), 0));
+	rc = ppdb_write(db, b, &async, NULL, NULL);
+	ppdb_batch_free(b);
+	return rc;
+}
+
 static int one_act(ppdb *db, uint64_t n, char *buf, size_t size)
 {
 	ppdb_slice key = text(act->key), value = {buf, size};
@@ -96,6 +119,8 @@ static int one_act(ppdb *db, uint64_t n, char *buf, size_t size)
 		return rc;
 	case ACT_DURABLE:
 		return ppdb_put(db, 0, key, value, NULL, NULL);
+	case ACT_BATCH:
+		return batch(db, key, value);
 	default:
 		return ppdb_put(db, 0, key, value, &async, NULL);
 	}
@@ -241,6 +266,16 @@ static void judge_once(ppdb *db, const char *last, uint64_t before, uint64_t aft
 	}
 }
 
+/* A batch that returned has done all of it. */
+static void judge_twin(ppdb *db)
+{
+	char value[48], want[40];
+
+	snprintf(want, sizeof(want), "client %" PRIu64, atomic_load(&act->done));
+	version_of(db, twin_of(act->key), value, sizeof(value));
+	test_require(!strncmp(value, want, strlen(want)), "%s: %s holds '%s', not '%s'", act->fault, twin_of(act->key), value, want);
+}
+
 static void judge_counters(ppdb *db, uint64_t adds, uint64_t slack)
 {
 	uint64_t sum = 0, mine = atomic_load(&act->adds);
@@ -330,6 +365,8 @@ static bool stop_at(const char *name, unsigned passage, const char *options, uns
 		judge_counters(db, adds, 0);
 		if (act->kind != ACT_ADD)
 			judge_once(db, last, before, after);
+		if (act->kind == ACT_BATCH)
+			judge_twin(db);
 	}
 	end_point(db);
 	return came;
@@ -396,7 +433,7 @@ static void must_have_come(const char *const *came, size_t n)
 	static const char *const must[] = {"write.installed", "write.overwrite.noted", "write.overwrite.linked", "ring.publish.filled",
 		"ring.publish.published", "ring.publish.committed", "index.swap.noted", "index.swap.linked", "index.split.linked",
 		"prune.unlink.frozen", "alloc.install.claimed", "alloc.retire.header", "alloc.retire.limbo", "large.claim.claimed",
-		"large.claim.done", "wait.durable.sleep"};
+		"large.claim.done", "wait.durable.sleep", "batch.begun", "batch.charged", "batch.ready", "batch.decided"};
 
 	for (size_t i = 0; i < sizeof(must) / sizeof(*must); i++) {
 		bool found = false;
