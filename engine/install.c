@@ -67,10 +67,15 @@ void pp_install_done(struct pp_thread *t)
 	pp_store_rel(&t->slot->op_version, 0);
 }
 
-/* It was not linked, and its memory goes. */
-static void unlist(struct pp_install *a)
+static pp_ref block_version(pp_ref block)
 {
-	if (a->batch)
+	return block + offsetof(struct pp_version_block, v);
+}
+
+/* It was not linked, and its memory goes. */
+static void unlist(struct pp_install *a, pp_ref version)
+{
+	if (a->batch && pp_load_rlx(&a->batch->version[a->listed]) == version) /* owner */
 		pp_store_rel(&a->batch->version[a->listed], 0);
 }
 
@@ -143,7 +148,7 @@ static int separate_block(struct pp_install *a, pp_ref cell)
 	int rc;
 
 	if (a->block && a->block_room < bytes) {
-		unlist(a);
+		unlist(a, block_version(a->block));
 		pp_alloc_cancel(t, a->block);
 		a->block = 0;
 	}
@@ -159,11 +164,6 @@ static int separate_block(struct pp_install *a, pp_ref cell)
 	b->cell = PP_LINK(cell, pp_gen_of(t->region, cell));
 	b->v.cell_back = 0;
 	return 0;
-}
-
-static pp_ref block_version(pp_ref block)
-{
-	return block + offsetof(struct pp_version_block, v);
 }
 
 /* Puts the version on top. -EAGAIN: the cell is DEAD, look for another. */
@@ -289,7 +289,7 @@ static int create(struct pp_install *a, unsigned list, struct pp_place *place)
 		pp_note_block(t, PP_NOTE_VERSION, own, PP_LINK(cell, pp_gen_of(t->region, cell)));
 	rc = pp_index_link(t, list, 0, place, &a->key.key, cell, own);
 	if (rc) {
-		unlist(a);
+		unlist(a, version);
 		pp_alloc_cancel(t, cell);
 		return rc;
 	}
@@ -337,7 +337,7 @@ void pp_install_end(struct pp_install *a)
 {
 	if (!a->block)
 		return;
-	unlist(a);
+	unlist(a, block_version(a->block));
 	pp_alloc_cancel(a->t, a->block);
 	a->block = 0;
 }

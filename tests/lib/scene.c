@@ -224,10 +224,17 @@ void scene_expired(struct solo *s)
 
 /* ---- a second client, stopped in its write ----------------------------------------------------------------------- */
 
+static struct pp_write bystander_batch[2];
+
 static void bystander_main(void *arg)
 {
+	struct pp_batch_write w = {.writes = bystander_batch, .count = 2};
+
 	(void)arg;
-	pp_write(&scene_bystander_thread, &scene_bystander_op);
+	if (bystander_batch[0].size)
+		pp_batch_write(&scene_bystander_thread, &w);
+	else
+		pp_write(&scene_bystander_thread, &scene_bystander_op);
 }
 
 static struct pp_version *head_of(struct solo *s, const char *key)
@@ -275,6 +282,44 @@ static void stand_by(struct solo *s, bool published)
 void scene_bystander_installed(struct solo *s)
 {
 	stand_by(s, false);
+}
+
+/* State of the batch whose version is the newest of the key; COMMITTED if there is none. */
+static uint64_t batch_state(struct solo *s, const char *key)
+{
+	struct pp_version *v = head_of(s, key);
+	uint64_t word = v ? pp_load_acq(&v->state) : 0;
+
+	if (pp_state_status(word) != PP_BATCH)
+		return PP_STATE(PP_COMMITTED, 0, 0);
+	return pp_load_acq(&pp_batch_at(&s->other, pp_state_batch(word))->state);
+}
+
+/* Stops a batch of two keys when the first is installed, or when both are and it is READY. */
+static void stand_by_batch(struct solo *s, uint64_t state)
+{
+	static const char *const keys[] = {"k0050", "k0070"};
+
+	scene_few(s);
+	scene_bystander_proc = solo_client(s, "bystander", (uint32_t)getpid(), &scene_bystander_thread);
+	solo_turns(s, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		bystander_batch[i] = (struct pp_write){.key = solo_name(keys[i]), .value = solo_bytes(77 + i, 60), .size = 60};
+		solo_maybe(s, &bystander_batch[i]);
+	}
+	test_require(instr_start(&scene_bystander, bystander_main, NULL, NULL, 0), "tracing");
+	while (batch_state(s, "k0050") != state)
+		test_require(instr_step(&scene_bystander) != INSTR_ENDED, "the bystander came to its end");
+}
+
+void scene_batch_installing(struct solo *s)
+{
+	stand_by_batch(s, PP_BATCH_INSTALLING);
+}
+
+void scene_batch_ready(struct solo *s)
+{
+	stand_by_batch(s, PP_BATCH_READY);
 }
 
 void scene_bystander_published(struct solo *s)

@@ -29,6 +29,9 @@ void scene_dead_cell(struct solo *);       /* of k0050: declared dead, still in 
 /* Another client whose write of k0050 hangs on its chain, undecided: before it published it, or after that. It stands still for good. */
 void scene_bystander_installed(struct solo *);
 void scene_bystander_published(struct solo *);
+/* The same with a batch on k0050 and k0070. */
+void scene_batch_installing(struct solo *);
+void scene_batch_ready(struct solo *);
 extern struct instr scene_bystander;       /* pid 0 = none */
 extern struct pp_write scene_bystander_op;
 extern uint32_t scene_bystander_proc;

@@ -14,6 +14,7 @@
 #include "tests/lib/proc.h"
 #include "tests/lib/scene.h"
 
+#include "shm/clock.h"
 #include "shm/errors.h"
 #include "shm/reclaim.h"
 
@@ -30,6 +31,7 @@
 #ifdef INSTR_POSSIBLE
 
 #define HOT 3
+#define BATCH 5
 #define STEPS_MAX 200000
 
 static struct solo s;
@@ -39,6 +41,7 @@ struct outcome {
 	_Atomic int returned;
 	int rc;
 	struct pp_write w;
+	struct pp_write batch[BATCH];  /* of scenario batch */
 	_Atomic int ready, over;       /* of the judge of a stop */
 	int counted_rc;                /* of a write whose instructions were counted */
 	struct pp_write counted;
@@ -55,6 +58,7 @@ struct scenario {
 	const char *hot[HOT];          /* keys that others work on */
 	int (*act)(void);              /* instead of op */
 	struct solo_options options;
+	bool together;                 /* act is batch_op, all or nothing */
 	bool leaves;                   /* gives its slot back at the end */
 };
 static const struct scenario *now;
@@ -148,6 +152,36 @@ static int thread_life(void)
 	return rc;
 }
 
+/* Two cold keys first and last, hot ones between, and one that is required. */
+static struct pp_write batch_op[BATCH];
+
+static void prepare_batch(struct solo *store)
+{
+	static const char *const cold[] = {"a-cold", "m-cold", "z-cold"};
+
+	scene_few(store);
+	for (unsigned i = 0; i < 3; i++)
+		solo_put(store, cold[i], i, 30);
+	solo_settle(store);
+	batch_op[0] = (struct pp_write){.key = solo_name("a-cold"), .value = solo_bytes(8, 3000), .size = 3000};
+	batch_op[1] = (struct pp_write){.key = solo_name("k0050"), .value = solo_bytes(9, 60), .size = 60};
+	batch_op[2] = (struct pp_write){.key = solo_name("k0055"), .value = solo_bytes(9, 50), .size = 50};
+	batch_op[3] = (struct pp_write){.key = solo_name("m-cold"), .flags = PP_W_GUARD | PP_W_CAS, .expect = 1};
+	batch_op[4] = (struct pp_write){.key = solo_name("z-cold"), .flags = PP_W_DELETE};
+}
+
+static int batch(void)
+{
+	struct pp_batch_write w = {.writes = outcome->batch, .count = BATCH, .timeout_ns = 60 * PP_NS_PER_SEC};
+	int rc;
+
+	memcpy(outcome->batch, batch_op, sizeof(batch_op));
+	rc = pp_batch_write(&s.victim, &w);
+	for (unsigned i = 0; i < BATCH && !rc; i++)
+		outcome->batch[i].tag = w.tag;
+	return rc;
+}
+
 /* There is a free slot that the daemon has granted log space to. */
 static void free_slot(struct solo *store)
 {
@@ -195,6 +229,9 @@ static const struct scenario scenarios[] = {
 	{.name = "iterate", .prepare = scene_leaves, .act = iterate, .hot = {"k0620", "k0635", "k0640"}},
 	{.name = "snapshot", .prepare = scene_leaves, .act = snapshot, .hot = {"k0050", "k0635"}},
 	{.name = "thread_life", .prepare = free_slot, .act = thread_life, .key = "k0055", .size = 40, .hot = {"k0055", "k0050"}},
+	{.name = "batch", .prepare = prepare_batch, .act = batch, .hot = {"k0050", "k0055", "k0060"}, .together = true},
+	{.name = "abort_batch", .prepare = scene_batch_installing, .key = "k0050", .size = 50, .hot = {"k0050", "k0070"}},
+	{.name = "help_batch", .prepare = scene_batch_ready, .key = "k0050", .size = 50, .hot = {"k0050", "k0070"}},
 	{.name = "leave", .prepare = scene_few, .key = "k0055", .size = 40, .hot = {"k0055"}, .leaves = true},
 };
 
@@ -241,8 +278,40 @@ static void map_store(int fd, int how)
 	test_require(p == s.region->base, "mapping the store again: %s", strerror(errno));
 }
 
+static void expect_batch(void)
+{
+	for (unsigned i = 0; i < BATCH; i++) {
+		if (batch_op[i].flags & PP_W_GUARD)
+			continue;
+		if (outcome->returned)
+			solo_returned(&s, &outcome->batch[i], outcome->rc);
+		else
+			solo_maybe(&s, &batch_op[i]);
+	}
+}
+
+/* The cold keys tell whether it was done. */
+static void judge_together(void)
+{
+	struct pp_key first = solo_name("a-cold"), last = solo_name("z-cold");
+	struct pp_hit hit[2];
+	bool done, deleted;
+
+	if (!now->together)
+		return;
+	pp_read_enter(&s.other);
+	test_require(!pp_read(&s.other, &first, PP_LATEST, &hit[0]), "a-cold is gone");
+	done = hit[0].size == 3000;
+	deleted = pp_read(&s.other, &last, PP_LATEST, &hit[1]) == PPDB_NOTFOUND;
+	pp_read_leave(&s.other);
+	test_require(done == deleted, "half of the batch is done: the first key is %s, the last %s", done ? "new" : "old", deleted ? "deleted" : "there");
+	test_require(!outcome->returned || done == !outcome->rc, "the batch gave %s, but is %s", test_name_of(outcome->rc), done ? "done" : "not done");
+}
+
 static void expect_op(void)
 {
+	if (now->together)
+		expect_batch();
 	if (!now->key)
 		return;
 	if (outcome->returned)
@@ -253,6 +322,7 @@ static void expect_op(void)
 
 static void end_all(void)
 {
+	judge_together();
 	solo_bury(&s, s.victim_proc);
 	solo_bury(&s, counted_proc);
 	if (scene_bystander.pid)
@@ -332,6 +402,8 @@ static void judge_stop(void *arg)
 		solo_turns(&s, 3);
 	if (now->key)
 		solo_returned(&s, &outcome->w, outcome->rc);
+	if (now->together)
+		expect_batch();
 	others(v >> 1);
 	end_all();
 }
