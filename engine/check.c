@@ -133,11 +133,16 @@ static void check_decided(struct check *c, pp_ref version, struct pp_version *v,
 	*newer_tag = pp_state_epoch(s);
 }
 
+static bool counted(struct check *c, struct pp_version *v)
+{
+	return !(pp_version_flags(v) & PP_V_GUARD) && pp_state_status(pp_version_state(c->t, v)) != PP_ABORTED;
+}
+
 static void check_chain(struct check *c, pp_ref cell_ref, struct pp_cell *cell)
 {
 	uint64_t at = pp_protect(c->t, &cell->head) & ~PP_MOVING, newer_tag = 0, newer_seq = UINT64_MAX;
 	struct pp_circle circle = {0, 0};
-	bool head = true, decided = false, guard = false;
+	bool head = true, decided = false, counts = false;
 
 	if (!at)
 		complain(c, "key cell %#llx has no version", HEX(cell_ref));
@@ -159,10 +164,11 @@ static void check_chain(struct check *c, pp_ref cell_ref, struct pp_cell *cell)
 			return;
 		if (pp_version_cell(c->t, at) != cell_ref)
 			complain(c, "version %#llx names another key cell than the one it hangs on", HEX(at));
-		if (pp_version_seq(v) > newer_seq || (pp_version_seq(v) == newer_seq && !guard))
+		/* one that was undone counts none, and the next has its number; a guard has that of the one below */
+		if (pp_version_seq(v) > newer_seq || (pp_version_seq(v) == newer_seq && counts && counted(c, v)))
 			complain(c, "version %#llx has a seq that is not below its successor's", HEX(at));
 		newer_seq = pp_version_seq(v);
-		guard = pp_version_flags(v) & PP_V_GUARD; /* it counts none of its own */
+		counts = counted(c, v);
 		check_decided(c, at, v, head, &newer_tag);
 		if (!decided && newer_tag && pp_version_flags(v) & PP_V_TOMBSTONE)
 			c->report->tombstones++; /* the newest committed one */

@@ -8,7 +8,7 @@
  * Preconditions are judged on the newest committed version with a decided head, and the CAS of the head makes sure that nothing came
  * between. A write that fails installed nothing.
  *
- * seq counts the writes of a key: the head's seq + 1. A fresh cell starts above the key's floor, read again before each try to link it, so that a
+ * seq counts the writes of a key: the head's seq + 1, or the same again when the head was undone. A fresh cell starts above the key's floor, read again before each try to link it, so that a
  * version number never comes back in a later life of the key (engine/floor.h).
  *
  * Dies inside: noted blocks; an undecided version, which anybody helps, or the daemon settles, or the reaper aborts if it was never published.
@@ -88,6 +88,14 @@ static uint64_t undecided(const struct pp_install *a)
 static uint64_t next_seq(const struct pp_install *a, uint64_t seq)
 {
 	return a->w->flags & PP_W_GUARD ? seq : seq + 1;
+}
+
+/* What was undone leaves its number to the next. */
+static uint64_t seq_over(struct pp_install *a, struct pp_version *head)
+{
+	bool undone = pp_state_status(pp_version_state(a->t, head)) == PP_ABORTED && !(pp_version_flags(head) & PP_V_GUARD);
+
+	return next_seq(a, pp_version_seq(head) - undone);
 }
 
 static unsigned version_flags(const struct pp_write *w)
@@ -193,7 +201,7 @@ static int overwrite(struct pp_install *a, pp_ref cell_ref)
 		v = pp_version_at(t, block_version(a->block));
 		pp_store_rlx(&v->state, undecided(a)); /* published by the CAS below */
 		pp_store_rlx(&v->older, head);
-		pp_version_fill(v, next_seq(a, pp_version_seq(pp_version_at(t, head))), version_flags(a->w), a->w->value, a->w->size,
+		pp_version_fill(v, seq_over(a, pp_version_at(t, head)), version_flags(a->w), a->w->value, a->w->size,
 				a->w->expires_ms);
 		gen = pp_gen_of(t->region, a->block);
 		announce(a, block_version(a->block), a->block);

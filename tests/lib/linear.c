@@ -20,7 +20,6 @@ struct state {
 	uint64_t value;          /* 0 = absent */
 	uint64_t version;        /* exact, or at least this */
 	uint64_t done;           /* pending operations that took effect */
-	uint32_t lost;           /* numbers used up since by what was undone */
 	bool exact;
 };
 
@@ -54,14 +53,14 @@ static void set_make(struct set *s)
 
 static uint32_t hash(const struct state *c)
 {
-	uint64_t h = (c->value * 0x9e3779b97f4a7c15u) ^ (c->version * 0xc2b2ae3d27d4eb4fu) ^ (c->done * 0x165667b19e3779f9u) ^ c->exact ^ (uint64_t)c->lost << 1;
+	uint64_t h = (c->value * 0x9e3779b97f4a7c15u) ^ (c->version * 0xc2b2ae3d27d4eb4fu) ^ (c->done * 0x165667b19e3779f9u) ^ c->exact;
 
 	return (uint32_t)((h ^ h >> 31) * 0xbf58476d1ce4e5b9u >> 32) % (2 * CONFIGS);
 }
 
 static bool same(const struct state *a, const struct state *b)
 {
-	return a->value == b->value && a->version == b->version && a->done == b->done && a->lost == b->lost && a->exact == b->exact;
+	return a->value == b->value && a->version == b->version && a->done == b->done && a->exact == b->exact;
 }
 
 static bool set_add(struct set *s, const struct state *c)
@@ -111,8 +110,7 @@ static void write_value(struct state *c, uint64_t value)
 {
 	/* from present each write is one more; over a removed key the number goes on somewhere above */
 	c->exact = c->exact && c->value;
-	c->version += 1 + c->lost;
-	c->lost = 0;
+	c->version += 1;
 	c->value = value;
 }
 
@@ -200,23 +198,14 @@ static bool apply(struct state *c, const struct linear_op *o)
 	}
 }
 
-/* One that never returned may have been undone, and still have used up a version number. */
-static bool abort_op(struct state *c, const struct linear_op *o)
-{
-	if (o->done || o->kind == LINEAR_READ || !c->value)
-		return false; /* over an absent key the next number is anybody's guess */
-	c->lost++;
-	return true;
-}
-
 /* ---- the search ------------------------------------------------------------------------------------------------- */
 
-/* Adds to `now` what follows from its i-th configuration when pending[p] ends in that way. False: no room. */
-static bool take_effect(struct search *s, uint32_t i, unsigned p, bool (*way)(struct state *, const struct linear_op *))
+/* Adds to `now` what follows from its i-th configuration when pending[p] takes effect. False: no room. */
+static bool take_effect(struct search *s, uint32_t i, unsigned p)
 {
 	struct state c = s->now.at[i];
 
-	if (!s->pending[p] || c.done >> p & 1 || !way(&c, s->pending[p]))
+	if (!s->pending[p] || c.done >> p & 1 || !apply(&c, s->pending[p]))
 		return true;
 	c.done |= UINT64_C(1) << p;
 	return set_add(&s->now, &c);
@@ -229,7 +218,7 @@ static bool finish(struct search *s, unsigned who)
 
 	for (uint32_t i = 0; i < s->now.n; i++) {
 		for (unsigned p = 0; p < PENDING && !(s->now.at[i].done & bit); p++) {
-			if (!take_effect(s, i, p, apply) || !take_effect(s, i, p, abort_op))
+			if (!take_effect(s, i, p))
 				return false;
 		}
 		if (s->now.at[i].done & bit) {

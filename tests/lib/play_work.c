@@ -133,6 +133,53 @@ static void write_one(struct play_client *c, unsigned key)
 	}
 }
 
+/* What the batch says of one of its writes. Only the one that is to blame for a failure has a result of its own. */
+static void finish_batch(struct play_client *c, struct play_note *n, const struct pp_write *w, int rc, bool blamed)
+{
+	if (rc && !blamed) {
+		n->nothing = true;
+		end(n, false);
+		return;
+	}
+	finish_write(c, n, w, rc == PPDB_TIMEOUT ? PPDB_OVERLOAD : rc);
+}
+
+/* Some neighbouring keys together; one of them may be required only. */
+static void write_batch(struct play_client *c)
+{
+	static const struct { enum linear_kind kind; uint32_t flags; } kinds[] = {
+		{LINEAR_PUT, 0}, {LINEAR_PUT, 0}, {LINEAR_PUT, 0}, {LINEAR_CAS, PP_W_CAS}, {LINEAR_IFABSENT, PP_W_IFABSENT}, {LINEAR_READ, PP_W_GUARD | PP_W_CAS},
+	};
+	unsigned first = (unsigned)test_below(&c->r, c->play->keys), n = c->play->keys - first;
+	struct pp_write w[PLAY_KEYS];
+	struct play_note *note[PLAY_KEYS];
+	char value[PLAY_KEYS][LONG_VALUE + 1];
+	struct pp_batch_write batch = {.writes = w, .count = n, .timeout_ns = PP_NS_PER_SEC};
+	int rc;
+
+	for (unsigned i = 0; i < n; i++) {
+		unsigned kind = (unsigned)test_below(&c->r, sizeof(kinds) / sizeof(*kinds)), key = first + i;
+
+		w[i] = (struct pp_write){.key = play_key(c->play, key), .flags = kinds[kind].flags, .expect = c->version[key]};
+		note[i] = NULL;
+		if (kinds[kind].kind == LINEAR_READ)
+			continue;
+		note[i] = play_note(c->play, c->number, kinds[kind].kind, key);
+		note[i]->op.expect = kinds[kind].kind == LINEAR_CAS ? w[i].expect : 0;
+		note[i]->op.value = (uint64_t)(c->number + 1) * 1000000 + c->play->notes * 100;
+		w[i].size = make_value(c, note[i]->op.value, value[i]);
+		w[i].value = value[i];
+	}
+	rc = pp_batch_write(&c->t, &batch);
+	for (unsigned i = 0; i < n; i++) {
+		w[i].tag = batch.tag;
+		if (note[i])
+			finish_batch(c, note[i], &w[i], rc, i == batch.failed || rc == PPDB_OVERLOAD || rc == PPDB_TIMEOUT);
+		else if (rc == PPDB_CONFLICT && i == batch.failed)
+			c->version[first + i] = w[i].version;
+	}
+}
+
 /* ---- reads ------------------------------------------------------------------------------------------------------- */
 
 /* What was handed out stays as it is while the section lasts, whatever others do. */
@@ -306,8 +353,10 @@ void play_client(void *arg)
 	for (unsigned i = 0; i < c->ops; i++) {
 		unsigned key = (unsigned)test_below(&c->r, c->play->keys), dice = (unsigned)test_below(&c->r, 100);
 
-		if (dice < 60)
+		if (dice < 48)
 			write_one(c, key);
+		else if (dice < 60)
+			write_batch(c);
 		else if (dice < 78)
 			read_some(c, key);
 		else if (dice < 86)

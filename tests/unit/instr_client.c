@@ -172,7 +172,7 @@ static void prepare_batch(struct solo *store)
 
 static int batch(void)
 {
-	struct pp_batch_write w = {.writes = outcome->batch, .count = BATCH, .timeout_ns = 60 * PP_NS_PER_SEC};
+	struct pp_batch_write w = {.writes = outcome->batch, .count = BATCH, .timeout_ns = 7200 * PP_NS_PER_SEC}; /* stepping takes long */
 	int rc;
 
 	memcpy(outcome->batch, batch_op, sizeof(batch_op));
