@@ -28,6 +28,9 @@ int crew_move(ppdb *db, ppdb_view *view, struct test_random *r, ppdb_seq *ticket
 /* All accounts are there or none, and the total is what it was. The view is a snapshot. */
 void crew_judge_accounts(ppdb_view *v, const char *when);
 
+/* A snapshot shows the same keys and values at two moments: no phantoms. */
+void crew_judge_repeatable(ppdb_view *v, const char *when);
+
 /* The number that ends a key; keys in the arena have no NUL behind them. */
 uint64_t crew_key_number(ppdb_slice key, size_t at);
 void crew_seq_prefix(char *to, size_t cap, unsigned number, uint64_t generation);

@@ -133,6 +133,37 @@ void crew_judge_sequence(ppdb_view *v, unsigned number, uint64_t generation, con
 	*last = n;
 }
 
+/* All keys, versions and values of a snapshot in one number. */
+static uint64_t digest(ppdb_view *v, uint64_t *keys)
+{
+	uint64_t h = 14695981039346656037u;
+	ppdb_iter *it;
+	ppdb_item item;
+
+	*keys = 0;
+	if (ppdb_iter_open(v, 0, NULL, &it))
+		return 0;
+	while (!ppdb_iter_next(it, &item)) {
+		for (size_t i = 0; i < item.key.size; i++)
+			h = (h ^ ((const uint8_t *)item.key.data)[i]) * 1099511628211u;
+		h = (h ^ item.version ^ item.value.size << 40) * 1099511628211u;
+		for (size_t i = 0; i < item.value.size; i += 1 + item.value.size / 32)
+			h = (h ^ ((const uint8_t *)item.value.data)[i]) * 1099511628211u;
+		++*keys;
+	}
+	ppdb_iter_close(it);
+	return h;
+}
+
+void crew_judge_repeatable(ppdb_view *v, const char *when)
+{
+	uint64_t keys[2], first = digest(v, &keys[0]), second;
+
+	usleep(3000);
+	second = digest(v, &keys[1]);
+	test_require(first == second || ppdb_view_check(v), "%s: it held %" PRIu64 " keys, then %" PRIu64 ", or others", when, keys[0], keys[1]);
+}
+
 /* ---- verdicts --------------------------------------------------------------------------------------------------- */
 
 void crew_judge_recovered(struct crew *c, ppdb *db, bool all)

@@ -214,6 +214,8 @@ static void judge(struct self *s)
 			crew_judge_sequence(v, i, generation, "snapshot", &last);
 	}
 	crew_judge_accounts(v, "snapshot");
+	if (test_chance(&s->r, 20))
+		crew_judge_repeatable(v, "snapshot");
 	ppdb_view_end(v);
 	op_end(s);
 	usleep(2000);
