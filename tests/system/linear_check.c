@@ -27,9 +27,10 @@ Test(linear_check, accepts_what_has_an_order)
 	/* never returned: seen late, or never */
 	ACCEPT(OP(PUT, 1, 2, 7, 0, 0, true), OP(PUT, 3, 0, 8, 0, 0, false), OP(READ, 4, 5, 7, 0, 1, true), OP(READ, 6, 7, 8, 0, 2, true));
 	ACCEPT(OP(PUT, 1, 2, 7, 0, 0, true), OP(PUT, 3, 0, 8, 0, 0, false), OP(READ, 6, 7, 7, 0, 1, true));
-	/* never returned, undone, but its number is used up */
-	ACCEPT(OP(PUT, 1, 2, 7, 0, 1, true), OP(DEL, 3, 0, 0, 0, 0, false), OP(READ, 4, 5, 7, 0, 1, true), OP(CAS, 6, 7, 8, 1, 3, true), OP(READ, 8, 9, 8, 0, 3, true));
-	ACCEPT(OP(PUT, 1, 2, 7, 0, 0, true), OP(PUT, 3, 0, 9, 0, 0, false), OP(CAS, 4, 5, 8, 1, 3, true));
+	/* never returned, undone: it uses no number */
+	ACCEPT(OP(PUT, 1, 2, 7, 0, 1, true), OP(DEL, 3, 0, 0, 0, 0, false), OP(READ, 4, 5, 7, 0, 1, true), OP(CAS, 6, 7, 8, 1, 2, true), OP(READ, 8, 9, 8, 0, 2, true));
+	REFUSE(OP(PUT, 1, 2, 7, 0, 1, true), OP(DEL, 3, 0, 0, 0, 0, false), OP(READ, 4, 5, 7, 0, 1, true), OP(CAS, 6, 7, 8, 1, 3, true));
+	REFUSE(OP(PUT, 1, 2, 7, 0, 0, true), OP(PUT, 3, 0, 9, 0, 0, false), OP(CAS, 4, 5, 8, 1, 3, true));
 	ACCEPT(OP(PUT, 1, 2, 7, 0, 0, true), OP(CAS, 3, 4, 8, 1, 2, true), OP(CAS, 3, 5, 9, 1, 2, false), OP(READ, 6, 7, 8, 0, 2, true));
 	ACCEPT(OP(PUT, 1, 2, 7, 0, 0, true), OP(DEL, 3, 8, 0, 0, 0, true), OP(IFABSENT, 4, 7, 9, 0, 0, true), OP(READ, 9, 10, 9, 0, 5, true));
 }
