@@ -306,6 +306,26 @@ static uint64_t number(const char *section, const char *key)
 }
 
 /* Each of these processes is gone, and its slot free, or soon, when stat looks; `get` and `scan` were made by read-only clients. */
+Test(command, mem_accounts_for_every_byte)
+{
+	char sum[32], committed[32], keys[32];
+
+	expect(0, "seq 1 5000 | sed 's/.*/key&\\tvalue &/' | $P load - && head -c 300000 /dev/zero | $P put large - && sleep 0.3");
+	expect(0, "$P mem --json");
+	cr_assert(pp_json_find(out, "sum_bytes", sum, sizeof(sum)) && pp_json_find(out, "committed_bytes", committed, sizeof(committed)) &&
+		pp_json_find(out, "keys", keys, sizeof(keys)), "%s", out);
+	cr_assert_str_eq(keys, "5001");
+	cr_assert(strstr(out, "\"doctor\"") && strstr(out, "\"key_sizes\""), "%s", out);
+	cr_assert_str_eq(sum, committed);
+	expect(0, "$P mem --all");
+	cr_assert(strstr(out, "5001 keys") && strstr(out, "100.0%") && strstr(out, "table 0  large"), "%s", out);
+	/* without a daemon: what it left */
+	expect(0, "kill -9 $($P status --json | sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/') && sleep 0.3; $P mem --json");
+	cr_assert(pp_json_find(out, "keys", keys, sizeof(keys)) && !strcmp(keys, "5001"), "%s", out);
+	cr_assert(strstr(err, "no daemon answers"), "%s", err);
+	expect(2, "$P mem surplus");
+}
+
 Test(command, stat_shows_the_operations_made)
 {
 	expect(0, "for i in 1 2 3; do $P put k$i v; done; $P put --async k4 v; $P del k4; $P get k1; $P cas k1 1 w; $P incr n 5; $P incr n; $P scan");
