@@ -92,6 +92,7 @@ int pp_cmd_dump(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_batch(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_stat(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_mem(struct pp_cmd *, int argc, char **argv);
+int pp_cmd_stall(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_check(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_wal(struct pp_cmd *, int argc, char **argv);
 

@@ -9,26 +9,33 @@
 
 #define ANSWER_MS 500                  /* a daemon that is stopped does not answer */
 
-static int map_file(const struct pp_cmd *c, struct pp_live *l)
+static int map_file(const struct pp_cmd *c, const char *arena, struct pp_live *l)
 {
 	struct pp_paths paths;
-	int rc = pp_paths_fill(c->store, &paths), fd;
+	int rc = 0, fd;
 
+	if (!arena && strchr(c->store, '/')) {
+		pp_cmd_note(c, "no daemon answers at %s; name the arena's file with --arena", c->store);
+		return PP_EXIT_NO_DAEMON;
+	}
+	if (!arena)
+		rc = pp_paths_fill(c->store, &paths);
 	if (rc)
 		return pp_cmd_fail(c, rc, NULL);
-	fd = open(paths.arena, O_RDONLY | O_CLOEXEC);
+	arena = arena ? arena : paths.arena;
+	fd = open(arena, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return pp_cmd_fail(c, errno == ENOENT ? PPDB_DAEMON_GONE : -errno, paths.arena);
+		return pp_cmd_fail(c, errno == ENOENT ? PPDB_DAEMON_GONE : pp_detail(-errno, "cannot open it: %s", strerror(errno)), arena);
 	rc = pp_region_map(fd, true, pp_layout_hash_engine(), &l->own);
 	close(fd);
 	if (rc)
-		return pp_cmd_fail(c, rc, paths.arena);
+		return pp_cmd_fail(c, rc, arena);
 	pp_cmd_note(c, "no daemon answers; this is what it left in memory");
 	l->region = &l->own;
 	return 0;
 }
 
-int pp_live_open(const struct pp_cmd *c, struct pp_live *l)
+int pp_live_open(const struct pp_cmd *c, const char *arena, struct pp_live *l)
 {
 	char *status = NULL;
 	int rc;
@@ -37,7 +44,7 @@ int pp_live_open(const struct pp_cmd *c, struct pp_live *l)
 	rc = pp_cmd_status_text(c, ANSWER_MS, &status);
 	free(status);
 	if (rc && !c->autostart)
-		return map_file(c, l);
+		return map_file(c, arena, l);
 	rc = pp_cmd_attach(c, PPDB_RDONLY, &l->db);
 	if (!rc)
 		l->region = pp_client_region(l->db);

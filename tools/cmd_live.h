@@ -13,8 +13,8 @@ struct pp_live {
 	struct pp_region own;
 };
 
-/* 0, or the exit code after a message. Nothing of the region is changed, whoever works on it. */
-int pp_live_open(const struct pp_cmd *, struct pp_live *);
+/* `arena`: the file to look at when no daemon answers; NULL = where the store's name says. 0, or the exit code after a message. Nothing of the region is changed, whoever works on it. */
+int pp_live_open(const struct pp_cmd *, const char *arena, struct pp_live *);
 void pp_live_close(struct pp_live *);
 
 #endif

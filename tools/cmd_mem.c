@@ -257,9 +257,10 @@ static void print_json(const struct pp_region *r, const struct pp_mem *m)
 }
 
 static const char help_text[] =
-	"usage: ppdb [-n NAME] [--json] mem [--all]\n\n"
+	"usage: ppdb [-n NAME] [--json] mem [--all] [--arena FILE]\n\n"
 	"Where every byte of the arena is. The lines sum up to what is backed, exactly when nobody writes. --all adds block sizes and the\n"
-	"distribution of key and value sizes. MEMORY of a table: the blocks of its keys and values. Works when no daemon runs, on what it left.\n"
+	"distribution of key and value sizes. MEMORY of a table: the blocks of its keys and values. Works when no daemon runs, on what it left\n"
+	"(in FILE, if the store is not where its name says).\n"
 	"--json prints one object: max_bytes, committed_bytes, sum_bytes, keys, bytes (by purpose), table (id, keys, key_bytes, values,\n"
 	"value_bytes, memory_bytes), class (block_bytes, 0 = whole pages; bytes, live), key_sizes and value_sizes ([i]: how many have\n"
 	"less than 2^i bytes, and at least half of that), doctor (sentences).\n\n"
@@ -268,8 +269,9 @@ static const char help_text[] =
 
 int pp_cmd_mem(struct pp_cmd *c, int argc, char **argv)
 {
+	const char *arena = NULL;
 	bool all = false;
-	const struct pp_opt opts[] = {{"all", PP_OPT_FLAG, &all}, {NULL, 0, NULL}};
+	const struct pp_opt opts[] = {{"all", PP_OPT_FLAG, &all}, {"arena", PP_OPT_TEXT, &arena}, {NULL, 0, NULL}};
 	static struct pp_mem m;
 	struct pp_live live;
 	int rc;
@@ -281,7 +283,7 @@ int pp_cmd_mem(struct pp_cmd *c, int argc, char **argv)
 		}
 	if (pp_cmd_options(c, argc, argv, opts, 0, 0) < 0)
 		return PP_EXIT_USAGE;
-	rc = pp_live_open(c, &live);
+	rc = pp_live_open(c, arena, &live);
 	if (rc)
 		return rc;
 	rc = pp_mem_count(live.region, &m);

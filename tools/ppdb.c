@@ -33,7 +33,8 @@ static const struct command commands[] = {
 	{"dump", "", "print all records in the format of load", pp_cmd_dump},
 	{"stat", "", "counters, latencies, memory, log", pp_cmd_stat},
 	{"clients", "", "who is attached, and what each keeps from being freed", pp_cmd_clients},
-	{"mem", "[--all]", "where every byte of the memory is", pp_cmd_mem},
+	{"mem", "[--all] [--arena FILE]", "where every byte of the memory is", pp_cmd_mem},
+	{"stall", "[--apart MS] [--watch] [--arena FILE]", "who stands still, and in what", pp_cmd_stall},
 	{"check", "[--quiet]", "verify every invariant and account for every byte", pp_cmd_check},
 	{"wal", "DIR|FILE", "print what is in a log", pp_cmd_wal},
 };
