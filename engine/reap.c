@@ -71,8 +71,11 @@ static void settle_operation(struct pp_keeper *k, struct pp_slot *s)
 	}
 	if (pp_cas_acqrel(&pp_version_at(t, version)->state, &expected, PP_STATE(PP_ABORTED, 0, 0))) {
 		pp_stat_add(&t->slot->count.aborts, 1);
-		pp_store_rlx(&k->todo_overflow, 1); /* hint: the sweep finds the aborted head */
+		expected = PP_STATE(PP_ABORTED, 0, 0);
 	}
+	/* also when a daemon that died since has aborted it: no sweep took it away while its cell was PRIVATE */
+	if (pp_state_status(expected) == PP_ABORTED)
+		pp_store_rlx(&k->todo_overflow, 1); /* hint: the sweep finds the aborted head */
 }
 
 /* Does the leaf name `ref` for the key of `cell`? */

@@ -12,6 +12,7 @@
 #include "tests/lib/scene.h"
 
 #include "engine/hint.h"
+#include "engine/index.h"
 #include "engine/keeper_internal.h"
 #include "engine/wal_writer.h"
 #include "shm/errors.h"
@@ -123,8 +124,24 @@ static void write_of_victim(void *arg)
 	pp_write(&s.victim, arg);
 }
 
-/* A client that died somewhere in a split. */
-static void dead_client(struct solo *store)
+/* Has the victim's new key been linked, and not been decided? */
+static bool linked_undecided(struct solo *store, const struct pp_key *key)
+{
+	struct pp_thread *t = &store->keeper->house;
+	struct pp_keybuf k;
+	struct pp_place p;
+
+	if (!pp_load_acq(&store->victim.slot->op_version))
+		return false;
+	pp_keybuf_set(&k, 0, key->data, key->size);
+	pp_read_enter(t);
+	pp_index_find(t, 0, 0, &k.key, false, &p);
+	pp_read_leave(t);
+	return p.equal;
+}
+
+/* A client that died somewhere in a split, or right after it. */
+static void dead_in_split(struct solo *store, bool undecided)
 {
 	struct test_random r = test_random(test_seed(), 99);
 	static struct pp_write w;
@@ -135,11 +152,21 @@ static void dead_client(struct solo *store)
 	scene_full_leaf(store);
 	changes = 1 + test_below(&r, 560);
 	test_require(instr_start(&v, write_of_victim, &w, store->region->base, store->region->map_bytes), "tracing");
-	while (v.changes < changes)
+	while (undecided ? !linked_undecided(store, &w.key) : v.changes < changes)
 		test_require(instr_step(&v) != INSTR_ENDED, "the write came to its end");
 	instr_kill(&v);
 	solo_maybe(store, &w);
 	solo_bury(store, store->victim_proc);
+}
+
+static void dead_client(struct solo *store)
+{
+	dead_in_split(store, false);
+}
+
+static void dead_undecided(struct solo *store)
+{
+	dead_in_split(store, true);
 }
 
 /* Keys that came in another order than theirs, some written again. */
@@ -291,6 +318,7 @@ static const struct duty duties[] = {
 	{.name = "house_range", .prepare = rubbish, .work = house, .hot = {"k0660", "k0650", "k0750"}, .every = 31,
 		.options = {.shards = 4, .strategy = PP_STRATEGY_RANGE}},
 	{.name = "reap", .prepare = dead_client, .work = house, .hot = {"k0315", "k0310"}, .every = 11},
+	{.name = "reap_undecided", .prepare = dead_undecided, .work = house, .hot = {"k0310"}, .every = 11},
 	{.name = "gather", .prepare = scattered, .work = gather, .hot = {"k0090", "k0100", "k0500"}, .every = 31},
 	{.name = "release", .prepare = free_pages, .work = release, .hot = {"k0010", "k0055"}, .every = 31},
 	{.name = "checkpoint", .prepare = rubbish, .work = checkpoint, .hot = {"k0660", "k0650"}, .every = 5},
