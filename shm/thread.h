@@ -72,7 +72,7 @@ struct pp_thread {
 	struct pp_safe safe;
 	unsigned meeting;                /* nested searches for the left neighbour of a sealed leaf (engine/merge.c) */
 	pp_ref damage;                   /* where the engine met damage first in the operation under way (engine/sound.h), 0 = nowhere */
-	_Alignas(PP_CACHE_LINE) uint8_t nothing[PP_NOTHING]; /* what a reference that leads nowhere is taken for */
+	_Alignas(16) uint8_t nothing[PP_NOTHING]; /* what a reference that leads nowhere is taken for; 16: what malloc and vectors agree on */
 };
 
 static inline struct pp_hand *pp_hand_of(struct pp_thread *t, unsigned klass)
