@@ -18,7 +18,8 @@
  * A store that was full must fit again, though a range is not applied in the order of the log and might need memory that later deletes
  * give back. So an applier that finds none first takes out, in all the rest of its range, what the run replaces or deletes; then there is at
  * no time more than at the run's beginning or its end. Old blocks come back through reclamation rounds, which the appliers announce
- * without waiting for durability, since no ring refers to anything. It gives up when nobody has got on for a while.
+ * without waiting for durability, since no ring refers to anything. It gives up when all that are not done have been without memory for a
+ * while: one that only is held up, by a busy machine say, may yet give some back.
  *
  * Threads are the daemon's own: this file is never part of a client. Dies inside: the region was never published.
  */
@@ -47,6 +48,8 @@
 #define SCARCE_PAGES 512               /* fewer are left: pages that are not needed go back at once */
 #define FULL_TRIES 200                 /* naps of a millisecond in which nobody gets on */
 
+enum progress { DONE, WORKING, STARVED };
+
 struct applier {
 	pthread_t thread;
 	struct recovery *r;
@@ -54,6 +57,7 @@ struct applier {
 	struct pp_thread t;
 	struct pp_bulk bulk;
 	struct pp_run_range range;
+	pp_a32 progress;                   /* of this run; before its ranges are cut all are DONE */
 };
 
 struct recovery {
@@ -133,13 +137,23 @@ static void keep_error(struct recovery *r, int rc)
 
 /* ---- applying a range ------------------------------------------------------------------------------------------- */
 
+static bool somebody_works(const struct recovery *r)
+{
+	bool works = false;
+
+	for (unsigned i = 0; i < r->appliers; i++)
+		works |= pp_load_acq(&r->applier[i].progress) == WORKING;
+	return works;
+}
+
 /* Without memory. True: it may have come back. */
 static bool patience(struct applier *a, uint64_t *seen, unsigned *tries)
 {
 	struct timespec nap = pp_timespec(ROUND_EVERY_NS);
 	uint64_t steps = pp_load_rlx(&a->r->steps); /* stat */
 
-	if (steps != *seen)
+	pp_store_rel(&a->progress, STARVED);
+	if (steps != *seen || somebody_works(a->r))
 		*tries = 0;
 	*seen = steps;
 	if (++*tries > FULL_TRIES) {
@@ -160,6 +174,7 @@ static int step(struct applier *a, struct pp_run_range *range)
 
 	if (rc)
 		return rc;
+	pp_store_rel(&a->progress, WORKING);
 	pp_add_rlx(&a->r->steps, 1); /* stat */
 	announce_round(a->r);
 	return 0;
@@ -255,6 +270,8 @@ static int cut(struct applier *a, const struct pp_run *run)
 			rc = 0;
 		}
 	}
+	for (unsigned i = 0; i < r->appliers && !rc; i++)
+		pp_store_rel(&r->applier[i].progress, WORKING);
 	return rc;
 }
 
@@ -286,6 +303,7 @@ static void *applier_main(void *arg)
 		pthread_barrier_wait(&r->phase);
 		if (!error_of(r))
 			keep_error(r, apply_range(a));
+		pp_store_rel(&a->progress, DONE);
 		pthread_barrier_wait(&r->phase);
 		if (!a->number)
 			give_back(r, run);

@@ -13,6 +13,7 @@
 #include "engine/run.h"
 #include "engine/wal.h"
 #include "shm/errors.h"
+#include "shm/fault.h"
 #include "shm/reclaim.h"
 #include "shm/slot.h"
 #include "tests/unit/shm_help.h"
@@ -474,48 +475,102 @@ static unsigned ordered(unsigned i)
 	return i < n ? order[i] : KEYS;
 }
 
-/*
- * The keys behind fill the arena, then they are deleted and the keys before fill it. In order of keys the new ones come first, while there is
- * room for one half only.
- */
-Test(recover, memory_for_one_half)
-{
-	enum { HALF = 2000, SIZE = 9000 };
-	struct how how = {PP_STRATEGY_SINGLE, 1, 256 << 20, 32 << 20};
+#define HALF 2000
+#define HALF_SIZE 9000
 
+/* One half fills the arena, the keys behind. */
+static void fill_half(void)
+{
 	make_keys();
 	log_open();
 	for (unsigned i = 0; i < HALF; i++) {
-		write_one(&keys[ordered(i + HALF)], 1, SIZE, false);
-		if (i % 100 == 0)
-			log_end_epoch();
-	}
-	for (unsigned turn = 0; turn < 2; turn++) {
-		log_end_epoch();
-		log_close();
-		recover_and_compare(&how);
-		log_open();
-	}
-	/* a checkpoint of the full half, then the log that turns everything around */
-	log_close();
-	open_cold(&how);
-	checkpoint();
-	close_store();
-	log_open();
-	for (unsigned i = 0; i < HALF; i++) {
-		struct key *gone = &keys[ordered(i + HALF)], *come = &keys[ordered(i)];
-
-		write_one(gone, gone->seq + 1, 0, true);
-		write_one(come, come->seq + 1, SIZE, false);
+		write_one(&keys[ordered(i + HALF)], 1, HALF_SIZE, false);
 		if (i % 100 == 0)
 			log_end_epoch();
 	}
 	log_end_epoch();
 	log_close();
+}
+
+/* They are deleted and the keys before fill it. Some thousand records, so that there is work for two appliers. */
+static void turn_around(void)
+{
+	log_open();
+	for (unsigned i = 0; i < HALF; i++) {
+		struct key *gone = &keys[ordered(i + HALF)], *come = &keys[ordered(i)];
+
+		write_one(gone, gone->seq + 1, 20, false);
+		write_one(gone, gone->seq + 1, 0, true);
+		write_one(come, come->seq + 1, HALF_SIZE, false);
+		if (i % 100 == 0)
+			log_end_epoch();
+	}
+	log_end_epoch();
+	log_close();
+}
+
+static void checkpoint_half(const struct how *how)
+{
+	open_cold(how);
+	checkpoint();
+	close_store();
+}
+
+/* In order of keys the new ones come first, while there is room for one half only. */
+Test(recover, memory_for_one_half)
+{
+	struct how how = {PP_STRATEGY_SINGLE, 1, 256 << 20, 32 << 20};
+
+	fill_half();
+	recover_and_compare(&how);
+	log_open();
+	log_end_epoch();
+	log_close();
+	recover_and_compare(&how);
+	checkpoint_half(&how);
+	turn_around();
 	recover_and_compare(&how);
 	how.memory_bytes = 16 << 20; /* and with less than that it says so */
 	cr_assert_eq(try_open(&how), PPDB_FULL);
 	must(strstr(pp_detail_get(), "limit of 16 MiB"), "no limit in: %s", pp_detail_get());
+}
+
+TestSuite(fault_recover, .init = begin, .fini = end, .timeout = 300);
+
+/* In the log's run the n-th applier to come by waits there for longer than another without memory tries when nobody is left to give some back. */
+static pp_a32 came, applied;
+static unsigned held_up;
+
+static void hold_up(const char *name, void *context)
+{
+	static _Thread_local bool here;
+
+	(void)context;
+	if (!strcmp(name, "recover.run.applied"))
+		pp_add_rlx(&applied, 1);
+	if (here || strcmp(name, "bulk.step.linked") || !pp_load_rlx(&applied))
+		return;
+	here = true;
+	if (pp_add_rlx(&came, 1) + 1 == held_up)
+		usleep(1500000);
+}
+
+Test(fault_recover, an_applier_that_is_held_up_is_waited_for)
+{
+	struct how how = {PP_STRATEGY_SINGLE, 1, 256 << 20, 32 << 20};
+
+	if (!pp_fault_built())
+		cr_skip_test("this build has no fault points");
+	fill_half();
+	checkpoint_half(&how);
+	turn_around();
+	pp_fault_hook = hold_up;
+	for (held_up = 1; held_up <= 2; held_up++) {
+		pp_store_rlx(&came, 0);
+		pp_store_rlx(&applied, 0);
+		recover_and_compare(&how);
+	}
+	pp_fault_hook = NULL;
 }
 
 /* ---- runs ------------------------------------------------------------------------------------------------------- */
