@@ -12,7 +12,6 @@
 #include "engine/layout.h"
 
 #define STORE UINT64_C(0x5107e)
-#define EDITS_MAX 64
 
 static struct fuzz_files files; /* MANIFEST, stream 0, stream 1 */
 static char dir[100];
@@ -113,14 +112,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (!files.count)
 		prepare();
-	files_reset(&files);
-	if (mode & 1) {
-		files.file[0].size = in.left < FILE_BYTES_MAX ? in.left : FILE_BYTES_MAX;
-		memcpy(files.file[0].bytes, in.at, files.file[0].size);
-	} else {
-		for (int i = 0; i < EDITS_MAX && in.left; i++)
-			files_edit(&files, &in);
-	}
+	files_damage(&files, &in, mode & 1);
 	if (mode & 2)
 		reseal();
 	files_write(&files);

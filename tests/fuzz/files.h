@@ -16,6 +16,7 @@
 #define FILES_MAX 8
 #define FILE_BYTES_MAX (64u << 10)
 #define FILE_BLOCK 4096u
+#define EDITS_MAX 64
 
 struct fuzz_file {
 	char name[64];
@@ -105,6 +106,18 @@ static inline void files_edit(struct fuzz_files *f, struct fuzz_in *in)
 		file->size = file->size + value % 65536 < FILE_BYTES_MAX ? file->size + value % 65536 : file->size;
 		break;
 	}
+}
+
+/* From the healthy files: the rest of the input is the content of the first one, or it is edits. */
+static inline void files_damage(struct fuzz_files *f, struct fuzz_in *in, bool whole)
+{
+	files_reset(f);
+	for (int i = 0; i < EDITS_MAX && in->left && !whole; i++)
+		files_edit(f, in);
+	if (!whole)
+		return;
+	f->file[0].size = in->left < FILE_BYTES_MAX ? in->left : FILE_BYTES_MAX;
+	memcpy(f->file[0].bytes, in->at, f->file[0].size);
 }
 
 static inline void files_write(struct fuzz_files *f)

@@ -22,24 +22,10 @@ static struct pp_slot own[2]; /* a read-only client's */
 
 static void prepare(void)
 {
-	struct pp_keeper_config c;
 	struct pp_thread t;
-	uint32_t proc;
 	struct stat st;
 
-	fuzz_make_dir();
-	snprintf(s.data, sizeof(s.data), "%s/data", fuzz_dir);
-	snprintf(s.arena, sizeof(s.arena), "%s/arena", fuzz_dir);
-	fuzz_require(!mkdir(s.data, 0700), "%s", s.data);
-	c = store_config(&s);
-	fuzz_require(!pp_keeper_open(&c, &s.keeper), "open: %s", pp_detail_get());
-	s.region = pp_keeper_region(s.keeper);
-	while (!pp_region_grow(s.region, 0))
-		;
-	fuzz_require(!pp_keeper_proc_add(s.keeper, (uint32_t)getpid(), getuid(), pp_self_start(), 0, "fuzz", &proc), "proc");
-	fuzz_require(!pp_slot_claim(s.region, proc, &t), "slot");
-	store_settle(s.keeper, 3);
-	store_fill(&s, &t);
+	store_make(&s, 256 << 10, &t);
 	store_map(&s, &t);
 	fuzz_require(!fstat(s.region->fd, &st), "fstat");
 	s.bytes = (uint64_t)st.st_size;

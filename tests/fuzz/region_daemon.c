@@ -15,6 +15,7 @@
 
 #define DAMAGE_MAX 40
 #define ROUNDS 40
+#define SEGMENT_BYTES (32 << 10)
 
 static struct fuzz_store s;
 static struct saved {
@@ -121,24 +122,10 @@ static bool all_durable(struct pp_region *r)
 
 static void prepare(void)
 {
-	struct pp_keeper_config c;
 	struct pp_thread t;
 	struct stat st;
 
-	fuzz_make_dir();
-	snprintf(s.data, sizeof(s.data), "%s/data", fuzz_dir);
-	snprintf(s.arena, sizeof(s.arena), "%s/arena", fuzz_dir);
-	fuzz_require(!mkdir(s.data, 0700), "%s", s.data);
-	c = store_config(&s);
-	c.wal_segment_bytes = 32 << 10;
-	fuzz_require(!pp_keeper_open(&c, &s.keeper), "open: %s", pp_detail_get());
-	s.region = pp_keeper_region(s.keeper);
-	while (!pp_region_grow(s.region, 0))
-		;
-	fuzz_require(!pp_keeper_proc_add(s.keeper, (uint32_t)getpid(), getuid(), pp_self_start(), 0, "fuzz", &client), "proc");
-	fuzz_require(!pp_slot_claim(s.region, client, &t), "slot");
-	store_settle(s.keeper, 3);
-	store_fill(&s, &t);
+	client = store_make(&s, SEGMENT_BYTES, &t);
 	while (!all_durable(s.region))
 		store_settle(s.keeper, 1);
 	fuzz_require(!pp_keeper_checkpoint(s.keeper), "checkpoint: %s", pp_detail_get());
@@ -228,8 +215,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	restore();
 	if (mode & 1)
 		damage_arena(&in);
-	c = store_config(&s);
-	c.wal_segment_bytes = 32 << 10;
+	c = store_config(&s, SEGMENT_BYTES);
 	rc = pp_keeper_open(&c, &k);
 	fuzz_require(fuzz_known_code(rc), "open: %d", rc);
 	if (!rc)

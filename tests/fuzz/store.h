@@ -40,9 +40,9 @@ struct fuzz_store {
 	pp_ref hints;
 };
 
-static inline struct pp_keeper_config store_config(struct fuzz_store *s)
+static inline struct pp_keeper_config store_config(struct fuzz_store *s, uint64_t segment_bytes)
 {
-	struct pp_keeper_config c = {.data_dir = s->data, .store_id = STORE_ID, .wal_backend = "pwrite", .wal_segment_bytes = 256 << 10,
+	struct pp_keeper_config c = {.data_dir = s->data, .store_id = STORE_ID, .wal_backend = "pwrite", .wal_segment_bytes = segment_bytes,
 		.checkpoint_streams = 1};
 
 	c.region = (struct pp_region_config){.path = s->arena, .name = "fuzz", .memory_bytes = STORE_MEMORY, .slots = 8, .procs = 6,
@@ -92,6 +92,28 @@ static inline void store_fill(struct fuzz_store *s, struct pp_thread *t)
 		pp_keeper_step(s->keeper);
 	}
 	store_settle(s->keeper, 5);
+}
+
+/* The store, and a client's slot in it. Returns the client's record. */
+static inline uint32_t store_make(struct fuzz_store *s, uint64_t segment_bytes, struct pp_thread *t)
+{
+	struct pp_keeper_config c;
+	uint32_t proc;
+
+	fuzz_make_dir();
+	snprintf(s->data, sizeof(s->data), "%s/data", fuzz_dir);
+	snprintf(s->arena, sizeof(s->arena), "%s/arena", fuzz_dir);
+	fuzz_require(!mkdir(s->data, 0700), "%s", s->data);
+	c = store_config(s, segment_bytes);
+	fuzz_require(!pp_keeper_open(&c, &s->keeper), "open: %s", pp_detail_get());
+	s->region = pp_keeper_region(s->keeper);
+	while (!pp_region_grow(s->region, 0))
+		;
+	fuzz_require(!pp_keeper_proc_add(s->keeper, (uint32_t)getpid(), getuid(), pp_self_start(), 0, "fuzz", &proc), "proc");
+	fuzz_require(!pp_slot_claim(s->region, proc, t), "slot");
+	store_settle(s->keeper, 3);
+	store_fill(s, t);
+	return proc;
 }
 
 static inline void store_note_chain(struct fuzz_store *s, struct pp_thread *t, pp_ref cell)

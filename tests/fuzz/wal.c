@@ -12,7 +12,6 @@
 #include "shm/errors.h"
 
 #define STORE 0x5107e
-#define EDITS_MAX 64
 
 static struct fuzz_files files;
 static char dir[100];
@@ -138,14 +137,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (!files.count)
 		prepare();
-	files_reset(&files);
-	if (mode & 1) {
-		files.file[0].size = in.left < FILE_BYTES_MAX ? in.left : FILE_BYTES_MAX;
-		memcpy(files.file[0].bytes, in.at, files.file[0].size);
-	} else {
-		for (int i = 0; i < EDITS_MAX && in.left; i++)
-			files_edit(&files, &in);
-	}
+	files_damage(&files, &in, mode & 1);
 	for (unsigned i = 0; i < files.count && mode & 2; i++)
 		reseal_file(&files.file[i], mode & 4, &previous);
 	files_write(&files);
