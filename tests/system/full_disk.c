@@ -84,6 +84,27 @@ static void drop_the_rest(void)
 	unlink(path);
 }
 
+/* Writes from `from` on until the disk is full; returns how many there were. */
+static unsigned fill_disk(struct ledger *l, ppdb *db, unsigned from)
+{
+	int rc;
+	unsigned n = ledger_fill(l, db, from, 20000, &async, &rc);
+
+	test_require(rc == -ENOSPC, "full gave %s: %s", test_name_of(rc), test_detail());
+	return n;
+}
+
+/* What is there now is there after a cold start, too. */
+static ppdb *judge_cold(struct ledger *l, ppdb *db)
+{
+	ledger_judge(l, db);
+	test_ok(ppdb_detach(db));
+	test_store_cold(&s);
+	db = test_store_attach(&s, 0);
+	ledger_judge(l, db);
+	return db;
+}
+
 static void through_full(void)
 {
 	struct ledger *l = ledger_new();
@@ -92,8 +113,7 @@ static void through_full(void)
 	int rc;
 
 	test_say("filling");
-	n = ledger_fill(l, db, 0, 20000, &async, &rc);
-	test_require(rc == -ENOSPC, "full gave %s: %s", test_name_of(rc), test_detail());
+	n = fill_disk(l, db, 0);
 	says("no disk space for the log");
 	test_require(n > 300, "full after %u writes", n);
 	for (unsigned i = 0; i < 20; i++)
@@ -161,15 +181,14 @@ Test(full_disk, ext4)
 Test(full_disk, space_comes_back)
 {
 	struct ledger *l = ledger_new();
-	unsigned n = 0, done;
+	unsigned n, done;
 	ppdb *db;
 	int rc;
 
 	if (!begin(false))
 		return;
 	db = test_store_attach(&s, 0);
-	n = ledger_fill(l, db, 0, 20000, &async, &rc);
-	test_require(rc == -ENOSPC, "full gave %s: %s", test_name_of(rc), test_detail());
+	n = fill_disk(l, db, 0);
 	test_mount_drop_ballast(folder);
 	for (done = 0; done < 1000; done++) {
 		rc = ledger_put(l, db, n, 20000, &durable);
@@ -182,12 +201,7 @@ Test(full_disk, space_comes_back)
 	for (unsigned i = 1; i < 100; i++)
 		test_ok(ledger_put(l, db, n + i, 20000, &async));
 	test_ok(ppdb_sync(db, -1));
-	ledger_judge(l, db);
-	test_ok(ppdb_detach(db));
-	test_store_cold(&s);
-	db = test_store_attach(&s, 0);
-	ledger_judge(l, db);
-	test_ok(ppdb_detach(db));
+	test_ok(ppdb_detach(judge_cold(l, db)));
 }
 
 /* No space for a checkpoint: it is given up with a message, nothing else changes. */
@@ -248,12 +262,7 @@ Test(full_disk, makes_a_checkpoint)
 		test_require(!rc, "write %u, after %u that were refused: still %s: %s", i, refused, test_name_of(rc), test_detail());
 	}
 	test_ok(ppdb_sync(db, -1));
-	ledger_judge(l, db);
-	test_ok(ppdb_detach(db));
-	test_store_cold(&s);
-	db = test_store_attach(&s, 0);
-	ledger_judge(l, db);
-	test_ok(ppdb_detach(db));
+	test_ok(ppdb_detach(judge_cold(l, db)));
 	test_store_check(&s, true);
 }
 
@@ -271,8 +280,7 @@ Test(full_disk, deletes_to_the_last)
 	db = test_store_attach(&s, 0);
 	for (unsigned i = 0; i < 6000; i++)
 		test_ok(ledger_put(l, db, i, 20, &async));
-	n = ledger_fill(l, db, 10000, 20000, &async, &rc);
-	test_require(rc == -ENOSPC, "full gave %s: %s", test_name_of(rc), test_detail());
+	n = fill_disk(l, db, 10000);
 	test_say("deleting one by one");
 	while (done < 6000 && !(rc = ledger_del(l, db, done, &durable)))
 		done++;
@@ -290,10 +298,5 @@ Test(full_disk, deletes_to_the_last)
 	for (unsigned i = 0; i < 1000 && (rc = ledger_put(l, db, n, 20000, &durable)); i++)
 		test_sleep_ms(20);
 	test_ok(rc);
-	ledger_judge(l, db);
-	test_ok(ppdb_detach(db));
-	test_store_cold(&s);
-	db = test_store_attach(&s, 0);
-	ledger_judge(l, db);
-	test_ok(ppdb_detach(db));
+	test_ok(ppdb_detach(judge_cold(l, db)));
 }
