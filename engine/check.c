@@ -337,10 +337,11 @@ static int check_bytes(struct check *c)
 int pp_check(struct pp_thread *t, bool quiet, struct pp_check_report *report, void (*problem)(void *ctx, const char *text), void *ctx)
 {
 	struct check c = {.t = t, .quiet = quiet, .report = report, .problem = problem, .ctx = ctx};
-	uint64_t bytes = pp_load_acq(&t->region->globals->committed_segments) * PP_SEGMENT_BYTES;
+	uint64_t segments = pp_load_acq(&t->region->globals->committed_segments), bytes;
 	int rc;
 
 	memset(report, 0, sizeof(*report));
+	bytes = (segments < t->region->fixed.max_segments ? segments : t->region->fixed.max_segments) * PP_SEGMENT_BYTES; /* it may be damaged */
 	c.mark_bits = bytes / 8;
 	c.marks = calloc(bytes / 512 + 1, sizeof(uint64_t));
 	if (!c.marks)
