@@ -52,6 +52,11 @@ void pp_bell_ring(struct pp_bell *b)
 	set_timer(b, 1);
 }
 
+void pp_bell_retry(struct pp_bell *b)
+{
+	set_timer(b, RETRY_NS);
+}
+
 /* ---- the connection */
 
 static void shut(struct pp_bell *b)

@@ -26,6 +26,8 @@ int pp_bell_turn(struct pp_bell *);
 bool pp_bell_arm(struct pp_bell *, uint64_t epoch);
 /* The descriptor becomes readable now. */
 void pp_bell_ring(struct pp_bell *);
+/* The descriptor becomes readable in a little while. */
+void pp_bell_retry(struct pp_bell *);
 /* The session behind it (after pp_bell_turn: on the current mapping). */
 struct pp_session *pp_bell_session(struct pp_bell *);
 

@@ -79,6 +79,7 @@ typedef struct ppdb_view ppdb_view; /* a place to read from without copying */
 typedef struct ppdb_iter ppdb_iter; /* a position in a view */
 typedef struct ppdb_cq ppdb_cq;     /* waits for durability in an event loop */
 typedef struct ppdb_batch ppdb_batch; /* writes that are to be done together */
+typedef struct ppdb_feed ppdb_feed; /* a position in the stream of changes */
 
 typedef uint32_t ppdb_table; /* keyspace */
 #define PPDB_TABLE_DEFAULT 0u
@@ -347,6 +348,90 @@ PPDB_API int ppdb_cq_reap(ppdb_cq *cq, ppdb_completion *out, size_t cap, size_t 
 
 /* Frees the queue and forgets what was not reaped (the writes become durable all the same). NULL is allowed. */
 PPDB_API void ppdb_cq_close(ppdb_cq *cq);
+
+/* ---- change feed ------------------------------------------------------------------------------------------------ */
+
+enum ppdb_feed_flags {
+	PPDB_FEED_SEQ = 1u,      /* begin behind position `seq`; else with what is committed from now on */
+	PPDB_FEED_TABLE = 2u     /* only changes of `table`; else of all tables */
+};
+
+typedef struct ppdb_feed_opts {
+	uint32_t size, flags;    /* sizeof, ppdb_feed_flags */
+	ppdb_seq seq;            /* PPDB_FEED_SEQ: all changes behind it: of a snapshot's ppdb_view_seq, of a change; 0 = from the beginning */
+	const char *bookmark;    /* begin where this bookmark is, if there is one of this name, else as above; NULL = none. 1 to 255 bytes */
+	ppdb_slice prefix;       /* only keys that begin with it; size 0 = all; copied */
+	ppdb_table table;
+	uint32_t reserved;       /* 0 */
+} ppdb_feed_opts;
+
+enum ppdb_change_flags {
+	PPDB_CHANGE_DELETED = 1u, /* the key was removed; value is empty */
+	PPDB_CHANGE_BATCH = 2u,   /* the feed's next change belongs to the same batch */
+	PPDB_CHANGE_MORE = 4u     /* the feed's next change has the same seq */
+};
+
+typedef struct ppdb_change {
+	ppdb_slice key, value;   /* valid until the feed's next call */
+	uint64_t version;        /* of the key */
+	uint64_t expires_ms;     /* CLOCK_REALTIME milliseconds, 0 = never */
+	ppdb_seq seq;            /* commit position: never falls */
+	ppdb_table table;
+	uint32_t flags;          /* ppdb_change_flags */
+} ppdb_change;
+
+typedef struct ppdb_feed_behind {
+	ppdb_seq seq;            /* all up to it has been handed out */
+	ppdb_seq reached;        /* durable position of the store */
+	uint64_t writes;         /* of the log that are not read yet; each holds one to thousands of changes */
+} ppdb_feed_behind;
+
+/*
+ * Opens a feed and stores it in *out; ppdb_feed_close frees it. It hands out every change that is committed behind its beginning, once, in
+ * commit order, when it is durable: what was handed out, no crash takes back. Read-only handles may follow, too; ppdbd hands out the files
+ * of its log. A feed takes one slot and is used by one thread at a time.
+ *
+ * Order: seq never falls; of a key by its version; what one thread wrote in the order in which it did; batches whole. Changes with the
+ * same seq are one group: apply it whole (PPDB_CHANGE_MORE) to go from one consistent cut of the store to the next.
+ *
+ * A bookmark is a named position that is kept in the store; it is made when the feed is opened with a name that is not there yet, and moved by
+ * ppdb_feed_ack. While it is there the log behind it is kept, up to ppdbd's --feed-hold, and not when the disk is full; beyond that it is
+ * lost. One feed a bookmark at a time.
+ *
+ * Errors: PPDB_LOST the log does not go back so far, or the position did not survive a cold start; -EINVAL flags, a name, or a seq from the
+ * future; PPDB_READONLY a bookmark needs a handle that may write; PPDB_DAEMON_GONE; -E2BIG, -ENOMEM, -EMFILE, -ENOSPC no slot, PPDB_FORKED,
+ * PPDB_TABLE_UNKNOWN, PPDB_KEYSIZE (prefix); a new bookmark's as ppdb_put.
+ * Blocks for a request to ppdbd (5 s at most) and reads of the log.
+ * Crash: ppdbd takes slot and connection back; a bookmark stays where it was acknowledged.
+ */
+PPDB_API int ppdb_feed_open(ppdb *db, const ppdb_feed_opts *opts, ppdb_feed **out);
+
+/* The descriptor to poll for reading when ppdb_feed_next said PPDB_NOTFOUND. As ppdb_cq_fd. */
+PPDB_API int ppdb_feed_fd(const ppdb_feed *feed);
+
+/*
+ * The next change. Never waits for one to come, but reads the log.
+ * Errors: PPDB_NOTFOUND none now: poll the descriptor; PPDB_LOST the log behind the position was recycled, begin with a new copy of the store;
+ * PPDB_CORRUPT damage in the log; PPDB_DAEMON_GONE 30 s without a ppdbd (it may be called again); -ENOMEM, -errno of a read;
+ * PPDB_FORKED.
+ */
+PPDB_API int ppdb_feed_next(ppdb_feed *feed, ppdb_change *out);
+
+/*
+ * Moves the bookmark behind the last change that ppdb_feed_next handed out. Returns when that is durable.
+ * Errors: -EINVAL the feed has no bookmark; else as ppdb_put.
+ * Crash: it stands where it was, or behind that change.
+ */
+PPDB_API int ppdb_feed_ack(ppdb_feed *feed);
+
+/* How far the feed is behind. */
+PPDB_API int ppdb_feed_lag(ppdb_feed *feed, ppdb_feed_behind *out);
+
+/* Frees the feed; its bookmark stays. NULL is allowed. */
+PPDB_API void ppdb_feed_close(ppdb_feed *feed);
+
+/* Removes a bookmark, so that the log behind it may go. Errors: PPDB_NOTFOUND; else as ppdb_del. */
+PPDB_API int ppdb_feed_forget(ppdb *db, const char *bookmark);
 
 /* ---- views: read in place --------------------------------------------------------------------------------------- */
 

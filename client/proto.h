@@ -7,6 +7,8 @@
  *     pp_request DETACH / CLOSE_EPOCH            -->    (no answer)
  *     pp_request STATUS / CHECKPOINT             -->
  *                                                <--    pp_reply + text (JSON)
+ *     pp_request SEGMENT                         -->
+ *                                                <--    pp_reply + log segment, opened read-only
  *   on a connection of its own (client/bell.c, tools/daemon_bell.c):
  *     pp_request BELL {slot of the record}       -->
  *                                                <--    pp_reply, then a pp_tick whenever the slot's bell_epoch is durable
@@ -43,7 +45,8 @@ enum pp_proto_type {
 	PP_MSG_CLOSE_EPOCH = 4, /* a read-only client wants a fresh snapshot */
 	PP_MSG_CHECKPOINT = 5,  /* now; answered when it is done */
 	PP_MSG_BELL = 6,        /* arg[0]: index of a slot of the record that proc and generation name */
-	PP_MSG_LAST = PP_MSG_BELL, /* of those that a client sends */
+	PP_MSG_SEGMENT = 7,     /* arg[0]: number, arg[1]: enum pp_follow_which; answered with its number and a read-only descriptor */
+	PP_MSG_LAST = PP_MSG_SEGMENT, /* of those that a client sends */
 	PP_MSG_TICK = 100,      /* ppdbd alone */
 };
 

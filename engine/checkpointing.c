@@ -7,6 +7,7 @@
  *
  * Dies inside: the unfinished checkpoint's files are removed by the next one; the old one and its log are untouched.
  */
+#include "engine/bookmark.h"
 #include "engine/floor.h"
 #include "engine/index_internal.h"
 #include "engine/keeper_internal.h"
@@ -218,6 +219,23 @@ static void pause_after(struct pp_keeper *k, int rc)
 	pp_store_rlx(&k->ckpt_retry_ns, rc ? pp_now_ns() + k->ckpt_pause_ns : 0); /* stat */
 }
 
+/*
+ * Up to where the log may go: S, but not beyond what a bookmark still needs, unless that is more than may be held, or the disk is full.
+ * A bookmark that is set from now on begins at an epoch that is not in a full segment yet, or learns that it is lost when its feed is opened.
+ */
+static int release_up_to(struct pp_keeper *k, uint64_t snapshot, uint64_t *out)
+{
+	uint64_t least, beyond;
+	int rc = pp_bookmark_least(&k->ckpt, &least);
+
+	*out = snapshot;
+	if (rc || least >= snapshot || pp_load_acq(&((struct pp_engine *)k->region.engine)->wal_full))
+		return rc;
+	beyond = k->config.feed_hold_bytes ? pp_wal_epoch_beyond(k->wal, k->config.feed_hold_bytes) : 0;
+	*out = least > beyond ? least : beyond < snapshot ? beyond : snapshot;
+	return 0;
+}
+
 int pp_keeper_checkpoint(struct pp_keeper *k)
 {
 	uint64_t bytes = pp_load_rlx(&k->logged_bytes), snapshot; /* stat */
@@ -234,6 +252,8 @@ int pp_keeper_checkpoint(struct pp_keeper *k)
 		return rc;
 	pp_store_rlx(&k->ckpt_bytes_at, bytes); /* stat */
 	pp_store_rel(&((struct pp_engine *)k->region.engine)->checkpoint_epoch, snapshot);
-	rc = pp_wal_release(k->wal, snapshot);
+	rc = release_up_to(k, snapshot, &snapshot);
+	if (!rc)
+		rc = pp_wal_release(k->wal, snapshot);
 	return rc < 0 ? rc : 0;
 }

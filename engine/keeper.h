@@ -22,6 +22,7 @@ struct pp_keeper_config {
 	uint64_t wal_segment_bytes;        /* 0 = 64 MiB */
 	unsigned wal_depth;                /* 0 = 2 */
 	uint64_t checkpoint_bytes;         /* log size that starts a checkpoint, 0 = 1 GiB */
+	uint64_t feed_hold_bytes;          /* log kept for bookmarks at most (engine/bookmark.h), 0 = no limit */
 	unsigned checkpoint_streams;       /* 0 = number of cores, at most 8 */
 	uint64_t pin_seconds, pin_bytes;   /* what a client may hold, and for how long (engine/pins.c); 0 = no limit */
 	bool no_gather;                    /* cells stay where they were made (gather.c) */

@@ -73,6 +73,9 @@ struct pp_keeper {
 	struct pp_flight flight[PP_FLIGHT_EPOCHS];
 	unsigned flight_first, flight_count;
 	uint64_t last_logged;              /* newest epoch handed to the log */
+	bool inherited;                    /* the rings may hold entries of many epochs, from before our start */
+	unsigned ring_now, ring_logged;    /* slot whose ring is being settled; of the last record logged (PP_R_RING) */
+	uint64_t ring_epoch;               /* and that one's epoch */
 	uint64_t idle_since_ns;
 	uint64_t stats_ns;                 /* when the log's statistics were published last */
 	uint64_t batch_at;                 /* versions logged of the batch that found no log space */

@@ -11,7 +11,7 @@
 struct pp_record {
 	uint32_t table;
 	uint16_t key_size;
-	uint16_t flags;                    /* PP_V_TOMBSTONE, PP_V_TTL, PP_R_MORE */
+	uint16_t flags;                    /* PP_V_TOMBSTONE, PP_V_TTL, PP_R_ */
 	uint64_t seq;
 	uint64_t expires_ms;
 	uint64_t size;
@@ -19,6 +19,7 @@ struct pp_record {
 };
 
 #define PP_R_MORE 0x8000u                  /* the next record, of the same epoch, belongs to the same batch */
+#define PP_R_RING 0x4000u                  /* first of another ring in its epoch: from here on what one thread wrote, in order */
 
 _Static_assert(sizeof(struct pp_record) == 32, "log record header");
 

@@ -97,28 +97,28 @@ void pp_todo_push(struct pp_keeper *k, uint64_t cell_link, uint64_t tag)
 	pp_store_rel(&q->tail, tail + 1);
 }
 
-/* `more` = PP_R_MORE or 0 */
-static void fill_record(struct pp_record *r, const struct pp_cell *c, struct pp_version *v, unsigned more)
+/* `flags` = PP_R_MORE, PP_R_RING */
+static void fill_record(struct pp_record *r, const struct pp_cell *c, struct pp_version *v, unsigned flags)
 {
 	r->table = be32toh(c->table_be);
 	r->key_size = c->key_size;
-	r->flags = (uint16_t)(pp_version_flags(v) | more);
+	r->flags = (uint16_t)(pp_version_flags(v) | flags);
 	r->seq = pp_version_seq(v);
 	r->expires_ms = pp_version_expires(v);
 	r->size = v->size;
 }
 
-static int log_version(struct pp_keeper *k, uint64_t epoch, const struct pp_cell *c, struct pp_version *v, unsigned more)
+static int log_version(struct pp_keeper *k, uint64_t epoch, const struct pp_cell *c, struct pp_version *v, unsigned flags)
 {
 	uint64_t bytes = pp_record_size(c->key_size, v->size);
 	struct pp_record *r = pp_wal_reserve(k->wal, epoch, bytes), head;
 	struct iovec parts[3] = {{&head, sizeof(head)}, {(void *)(uintptr_t)c->key, c->key_size}, {pp_version_value(v), v->size}};
 
 	if (!r) {
-		fill_record(&head, c, v, more);
+		fill_record(&head, c, v, flags);
 		return pp_wal_append(k->wal, epoch, parts, 3);
 	}
-	fill_record(r, c, v, more);
+	fill_record(r, c, v, flags);
 	memcpy(r->bytes, c->key, c->key_size);
 	memcpy(r->bytes + c->key_size, pp_version_value(v), v->size);
 	return 0;
@@ -131,10 +131,13 @@ static int log_committed(struct pp_keeper *k, uint64_t epoch, pp_ref ref, uint64
 	pp_ref cell = pp_version_cell(&k->stepper, ref);
 	const struct pp_cell *c = pp_cell_at(&k->stepper, cell);
 	uint64_t bytes = pp_record_size(c->key_size, v->size);
-	int rc = log_version(k, epoch, c, v, more);
+	bool same = k->ring_logged == k->ring_now && k->ring_epoch == epoch;
+	int rc = log_version(k, epoch, c, v, more | (same ? 0 : PP_R_RING));
 
 	if (rc)
 		return rc;
+	k->ring_logged = k->ring_now;
+	k->ring_epoch = epoch;
 	if (pp_load_rlx(&v->older)) /* hint */
 		pp_stat_add(&k->superseded_bytes, bytes);
 	if (pp_load_rlx(&v->older) || pp_version_flags(v) & PP_V_TOMBSTONE) /* hint */
@@ -256,6 +259,7 @@ static int settle_ring(struct pp_keeper *k, unsigned slot, uint64_t epoch)
 
 	if (pp_tail_epoch(tail) == PP_TAIL_FREE)
 		return 0;
+	k->ring_now = slot;
 	for (; i != end; i++) {
 		struct pp_ring_entry *e = &ring[i & mask];
 		uint64_t tag = pp_load_rlx(&e->tag); /* ordered by the index */
@@ -288,6 +292,40 @@ static int settle_all(struct pp_keeper *k, uint64_t epoch)
 			return rc;
 	}
 	return 0;
+}
+
+/* The least tag of an entry that is to be settled; UINT64_MAX: none. */
+static uint64_t least_tag(struct pp_keeper *k)
+{
+	uint64_t durable = pp_load_rlx(&k->region.globals->durable_epoch), least = UINT64_MAX; /* owner */
+	uint32_t mask = k->region.fixed.ring_entries - 1;
+	unsigned high = slots_high(k);
+
+	for (unsigned slot = 0; slot < high; slot++) {
+		uint64_t tail = pp_load_acq(&slot_of(k, slot)->tail), tag = 0;
+
+		if (pp_tail_epoch(tail) == PP_TAIL_FREE)
+			continue;
+		for (uint16_t i = k->consumed[slot]; i != pp_tail_index(tail) && tag <= durable; i++)
+			tag = pp_load_rlx(&pp_ring(&k->region, slot)[i & mask].tag); /* ordered by the index */
+		if (tag > durable && tag < least)
+			least = tag;
+	}
+	return least;
+}
+
+/* What our predecessor left is logged epoch by epoch: who follows the log gets each change at the position that its ticket names. */
+static int settle_inherited(struct pp_keeper *k, uint64_t epoch)
+{
+	uint64_t tag;
+	int rc = 0;
+
+	while (!rc && (tag = least_tag(k)) < epoch) {
+		rc = pp_wal_end_epoch(k->wal, tag - 1);
+		if (!rc)
+			rc = settle_all(k, tag);
+	}
+	return rc;
 }
 
 static void remember_flight(struct pp_keeper *k, uint64_t epoch)
@@ -483,7 +521,9 @@ static int commit_round(struct pp_keeper *k)
 	e = k->last_logged + 1 < open ? open - 1 : close_epoch(k);
 	pp_store_rel(&g->snapshot_request, 0);
 	pp_read_enter(&k->stepper);
-	rc = settle_all(k, e);
+	rc = k->inherited ? settle_inherited(k, e) : 0;
+	if (!rc)
+		rc = settle_all(k, e);
 	pp_read_leave(&k->stepper);
 	if (rc == -ENOSPC) {
 		pp_store_rel(&((struct pp_engine *)k->region.engine)->wal_full, 1);
@@ -491,6 +531,7 @@ static int commit_round(struct pp_keeper *k)
 	}
 	if (rc)
 		return log_failed(k, rc);
+	k->inherited = false;
 	pp_store_rel(&g->settled_epoch, e);
 	PP_FAULT_POINT("settle.settled");
 	remember_flight(k, e);
@@ -619,6 +660,7 @@ int pp_settle_start(struct pp_keeper *k, uint64_t durable_epoch)
 		pp_store_rel(&k->charged[i], pp_load_acq(&slot_of(k, i)->credit_used));
 	}
 	k->last_logged = pp_load_acq(&k->region.globals->open_epoch) - 1;
+	k->inherited = true;
 	pp_store_rel(&k->region.globals->durable_epoch, durable_epoch);
 	pp_store_rel(&k->region.globals->durable_futex, (uint32_t)durable_epoch);
 	return 0;

@@ -149,6 +149,9 @@ bool pp_wal_releasable(const struct pp_wal *wal);
  * deleted. Returns the number of segments released, or -errno. */
 int pp_wal_release(struct pp_wal *wal, uint64_t epoch);
 
+/* Release up to this epoch leaves at most `bytes` of full segments. */
+uint64_t pp_wal_epoch_beyond(struct pp_wal *wal, uint64_t bytes);
+
 struct pp_wal_stats {
 	const char *backend;       /* "uring_dsync", ... static text */
 	bool direct;               /* O_DIRECT in use */

@@ -62,6 +62,11 @@ int pp_wal_release(struct pp_wal *wal, uint64_t epoch)
 	return pp_wal_segments_release(&wal->segments, epoch, pp_load_acq(&wal->ended_unit));
 }
 
+uint64_t pp_wal_epoch_beyond(struct pp_wal *wal, uint64_t bytes)
+{
+	return pp_wal_segments_beyond(&wal->segments, bytes / wal->config.segment_bytes);
+}
+
 void pp_wal_stat(const struct pp_wal *wal, struct pp_wal_stats *out)
 {
 	const struct pp_wal_segments *s = &wal->segments;

@@ -391,6 +391,18 @@ int pp_wal_segments_release(struct pp_wal_segments *s, uint64_t epoch, uint64_t 
 	return rc ? rc : count;
 }
 
+uint64_t pp_wal_segments_beyond(struct pp_wal_segments *s, uint64_t keep)
+{
+	uint64_t tag = 0, count;
+
+	pthread_mutex_lock(&s->lists);
+	count = pp_load_rlx(&s->full_count); /* owner: changes under the lock */
+	for (struct pp_wal_segment *at = s->full; at && count > keep; at = at->next, count--)
+		tag = at->last_tag;
+	pthread_mutex_unlock(&s->lists);
+	return tag;
+}
+
 /* ---- begin and end ---- */
 
 static void fill_header(struct pp_wal_segments *s, const struct pp_wal_recovered *recovered, unsigned slots)

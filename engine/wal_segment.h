@@ -57,6 +57,8 @@ void pp_wal_segments_retire(struct pp_wal_segments *segments, struct pp_wal_segm
 			    uint64_t last_unit);
 /* Any thread: recycles or deletes full segments without records above `epoch`, when the durable position lies behind them. */
 int pp_wal_segments_release(struct pp_wal_segments *segments, uint64_t epoch, uint64_t ended_unit);
+/* Any thread: the highest tag of the full segments but for the newest `keep`; 0: there are no more than that. */
+uint64_t pp_wal_segments_beyond(struct pp_wal_segments *segments, uint64_t keep);
 /* Closes the file; NULL is allowed. */
 void pp_wal_segments_free(struct pp_wal_segments *segments, struct pp_wal_segment *segment);
 

@@ -95,5 +95,7 @@ int pp_cmd_mem(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_stall(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_check(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_wal(struct pp_cmd *, int argc, char **argv);
+int pp_cmd_watch(struct pp_cmd *, int argc, char **argv);
+int pp_cmd_bookmark(struct pp_cmd *, int argc, char **argv);
 
 #endif

@@ -26,7 +26,7 @@
 struct pp_settings {
 	char name[64], data_dir[PATH_MAX], config[PATH_MAX], socket[108], arena[PATH_MAX], log[PATH_MAX];
 	uint64_t memory, shards, strategy, sync, slots, clients, ring, stripes, pages, spin_ns, backoff_max;
-	uint64_t wal_segment, wal_depth, checkpoint_bytes, checkpoint_streams, house_ms, pin_seconds, pin_bytes;
+	uint64_t wal_segment, wal_depth, feed_hold, checkpoint_bytes, checkpoint_streams, house_ms, pin_seconds, pin_bytes;
 	uint64_t clients_per_user, control_slots;
 	char wal_backend[32], rw_users[512], rw_groups[512], ro_users[512], ro_groups[512];
 	bool foreground, numa, gather, checkpoint_on_stop, help, version;
@@ -157,6 +157,9 @@ int pp_bell_hang(struct pp_daemon *, struct pp_conn *, const struct pp_request *
 void pp_bell_remove(struct pp_daemon *, struct pp_conn *);
 /* Step thread. */
 void pp_bell_ring_all(struct pp_bells *, uint64_t durable, bool failed);
+
+/* ---- the log's files for followers, daemon_segment.c: opens one read-only; its number to *found */
+int pp_segment_open(struct pp_daemon *, const struct pp_request *, uint64_t *found, int *fd);
 
 /* ---- status, daemon_status.c: JSON into text; returns its length */
 size_t pp_status_write(struct pp_daemon *, char *text, size_t cap);

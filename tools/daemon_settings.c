@@ -46,6 +46,8 @@ const struct pp_conf_key pp_settings_keys[] = {
 		"a view that kept memory from being freed for so long is evicted, 0 = never (86400)", false },
 	{ "pin-bytes", 0, PP_CONF_SIZE, AT(pin_bytes), 0, TB, NULL, "SIZE",
 		"the same for a process that keeps so much, 0 = no limit (0)", false },
+	{ "feed-hold", 0, PP_CONF_SIZE, AT(feed_hold), 0, TB, NULL, "SIZE",
+		"log kept at most for bookmarks of the change feed, 0 = no limit (4G)", false },
 	{ "checkpoint-bytes", 0, PP_CONF_SIZE, AT(checkpoint_bytes), 0, TB, NULL, "SIZE",
 		"log size that starts a checkpoint (1G)", false },
 	{ "checkpoint-streams", 0, PP_CONF_NUMBER, AT(checkpoint_streams), 0, 64, NULL, "N",
@@ -87,6 +89,7 @@ static void defaults(struct pp_settings *s)
 	s->spin_ns = 20000;
 	s->backoff_max = 1024;
 	s->house_ms = 50;
+	s->feed_hold = 4 * KB * KB * KB;
 	s->pin_seconds = 86400;
 	s->numa = true;
 	s->gather = true;
@@ -196,6 +199,7 @@ void pp_settings_keeper(const struct pp_settings *s, uint64_t store_id, struct p
 	k->wal_segment_bytes = s->wal_segment;
 	k->wal_depth = (unsigned)s->wal_depth;
 	k->checkpoint_bytes = s->checkpoint_bytes;
+	k->feed_hold_bytes = s->feed_hold;
 	k->pin_seconds = s->pin_seconds;
 	k->pin_bytes = s->pin_bytes;
 	k->checkpoint_streams = (unsigned)s->checkpoint_streams;

@@ -248,6 +248,24 @@ static bool serve_bell(struct pp_daemon *d, struct pp_conn *c, const struct pp_r
 	return !rc;
 }
 
+static bool serve_segment(struct pp_daemon *d, struct pp_conn *c, const struct pp_request *r)
+{
+	struct pp_reply reply;
+	int fd = -1, rc = pp_peer_allowed(&d->set, c->sock, &c->peer, true);
+	bool may = !rc;
+
+	pp_reply_init(&reply, PP_MSG_SEGMENT, 0, "");
+	if (!rc)
+		rc = pp_segment_open(d, r, &reply.arg[0], &fd);
+	if (rc) {
+		send_reply(c, PP_MSG_SEGMENT, rc, pp_detail_get());
+		return may;
+	}
+	rc = pp_proto_send(c->sock, &reply, sizeof(reply), NULL, 0, &fd, 1);
+	close(fd);
+	return !rc;
+}
+
 void pp_conn_checkpoint_done(struct pp_daemon *d)
 {
 	char text[216];
@@ -281,6 +299,8 @@ static bool serve(struct pp_daemon *d, struct pp_conn *c, const struct pp_reques
 		return proc != PP_PROC_NONE;
 	case PP_MSG_BELL:
 		return serve_bell(d, c, r);
+	case PP_MSG_SEGMENT:
+		return serve_segment(d, c, r);
 	default: /* DETACH: the process lives on, its record does not; this also closes c */
 		if (proc != PP_PROC_NONE) {
 			pp_clients_died(d, proc);
