@@ -74,6 +74,9 @@ int pp_cmd_scan_store(const struct pp_cmd *, const struct pp_cmd_range *);
 /* A bound of a range from the command line (NULL = none), into *out. 0 or PP_EXIT_USAGE. */
 int pp_cmd_bound(const struct pp_cmd *, const char *arg, ppdb_slice *out);
 
+/* Reads a store's files without a daemon (cmd_backup.c). */
+int pp_cmd_check_offline(const struct pp_cmd *, const char *dir);
+
 /* ---- commands: argv[0] is the command's name; they return an exit code ---- */
 
 int pp_cmd_start(struct pp_cmd *, int argc, char **argv);
@@ -95,6 +98,7 @@ int pp_cmd_mem(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_stall(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_check(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_wal(struct pp_cmd *, int argc, char **argv);
+int pp_cmd_backup(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_watch(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_bookmark(struct pp_cmd *, int argc, char **argv);
 

@@ -81,12 +81,15 @@ static int check(const struct pp_cmd *c, ppdb *db, bool quiet)
 int pp_cmd_check(struct pp_cmd *c, int argc, char **argv)
 {
 	bool quiet = false;
-	const struct pp_opt opts[] = {{"quiet", PP_OPT_FLAG, &quiet}, {NULL, 0, NULL}};
+	const char *offline = NULL;
+	const struct pp_opt opts[] = {{"quiet", PP_OPT_FLAG, &quiet}, {"offline", PP_OPT_TEXT, &offline}, {NULL, 0, NULL}};
 	ppdb *db;
 	int rc;
 
 	if (pp_cmd_options(c, argc, argv, opts, 0, 0) < 0)
 		return PP_EXIT_USAGE;
+	if (offline)
+		return pp_cmd_check_offline(c, offline);
 	rc = pp_cmd_attach(c, PPDB_RDONLY, &db);
 	if (rc)
 		return rc;

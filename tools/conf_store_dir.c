@@ -4,6 +4,8 @@
  *   LOCK    open file description lock, exclusive; holds the pid of the daemon as text, for messages only
  *   STORE   "ppdb store\nformat 1\nid 0123456789abcdef\nsum 0123456789abcdef\n"; sum = XXH3 of what stands before "sum"
  *
+ *   UNFINISHED   in a backup that was not completed: nothing is started on it
+ *
  * STORE is written once, as a temporary file that is synced and renamed, then the directory is synced: a crash leaves none or a
  * whole one. A directory with a log but no STORE is not made a new store: something was lost there.
  */
@@ -145,6 +147,11 @@ static int open_at(int dirfd, const char *dir, bool create, uint64_t *id)
 	ssize_t n;
 
 	snprintf(path, sizeof(path), "%s/STORE", dir);
+	if (!faccessat(dirfd, "UNFINISHED", F_OK, AT_SYMLINK_NOFOLLOW)) {
+		if (fd >= 0)
+			close(fd);
+		return pp_detail(PPDB_CORRUPT, "%s is a backup that was not finished: remove it and make another", dir);
+	}
 	if (fd < 0 && errno == ENOENT) {
 		if (!is_fresh(dirfd))
 			return pp_detail(PPDB_CORRUPT, "%s is missing, but there is a log or a checkpoint: restore the file, or "
@@ -168,6 +175,45 @@ int pp_store_open(const char *dir, bool create, uint64_t *id)
 	if (dirfd < 0)
 		return pp_detail(-errno, "cannot open the data directory %s: %s", dir, strerror(errno));
 	rc = open_at(dirfd, dir, create, id);
+	close(dirfd);
+	return rc;
+}
+
+/* ---- backups */
+
+int pp_store_unfinished(const char *dir, bool yes)
+{
+	int dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd = -1, rc = dirfd < 0 ? -errno : 0;
+
+	if (!rc && yes) {
+		fd = openat(dirfd, "UNFINISHED", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+		rc = fd < 0 || fsync(fd) ? -errno : 0;
+	} else if (!rc && unlinkat(dirfd, "UNFINISHED", 0)) {
+		rc = -errno;
+	}
+	if (!rc && fsync(dirfd))
+		rc = -errno;
+	if (fd >= 0)
+		close(fd);
+	if (dirfd >= 0)
+		close(dirfd);
+	return rc ? pp_detail(rc, "cannot write to %s: %s", dir, strerror(-rc)) : 0;
+}
+
+int pp_store_copy_identity(const char *from, const char *to)
+{
+	char path[PATH_MAX], text[128];
+	int dirfd, rc;
+	uint64_t id;
+
+	rc = pp_store_open(from, false, &id);
+	if (rc)
+		return rc;
+	dirfd = open(to, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dirfd < 0)
+		return pp_detail(-errno, "cannot open %s: %s", to, strerror(errno));
+	snprintf(path, sizeof(path), "%s/STORE", to);
+	rc = write_whole(dirfd, path, text, (size_t)format(text, sizeof(text), id));
 	close(dirfd);
 	return rc;
 }

@@ -39,7 +39,9 @@ static const struct command commands[] = {
 	{"clients", "", "who is attached, and what each keeps from being freed", pp_cmd_clients},
 	{"mem", "[--all] [--arena FILE]", "where every byte of the memory is", pp_cmd_mem},
 	{"stall", "[--apart MS] [--watch] [--arena FILE]", "who stands still, and in what", pp_cmd_stall},
-	{"check", "[--quiet]", "verify every invariant and account for every byte", pp_cmd_check},
+	{"check", "[--quiet] | --offline DIR", "verify every invariant and account for every byte, or read a store's files from end to end",
+		pp_cmd_check},
+	{"backup", "DIR", "copy the files of the running store to an empty directory and verify the copy", pp_cmd_backup},
 	{"wal", "DIR|FILE", "print what is in a log", pp_cmd_wal},
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))

@@ -19,4 +19,9 @@ int pp_store_lock(const char *path, unsigned wait_ms, int *fd);
  */
 int pp_store_open(const char *dir, bool create, uint64_t *id);
 
+/* Marks DIR as a copy that is not whole (durably), or takes the mark away: pp_store_open refuses it meanwhile. */
+int pp_store_unfinished(const char *dir, bool yes);
+/* The copy is the same store. */
+int pp_store_copy_identity(const char *from, const char *to);
+
 #endif
