@@ -180,7 +180,8 @@ static bool reply_of(struct client *c)
 	if (fds[0] >= 0) {
 		int mode = fcntl(fds[0], F_GETFL) & O_ACCMODE;
 
-		fuzz_require(mode == (pp_load_acq(&pp_daemon_region(&d)->procs[r.proc].flags) & PP_PROC_READONLY ? O_RDONLY : O_RDWR),
+		fuzz_require(r.type == PP_MSG_SEGMENT || r.proc < pp_daemon_region(&d)->fixed.procs, "record %u", r.proc);
+		fuzz_require(mode == (r.type == PP_MSG_SEGMENT || pp_load_acq(&pp_daemon_region(&d)->procs[r.proc].flags) & PP_PROC_READONLY ? O_RDONLY : O_RDWR),
 			"mode %d", mode);
 	}
 	if (fds[1] >= 0)
@@ -270,6 +271,10 @@ static void do_send(struct client *c, struct fuzz_in *in)
 		r.proc = last->proc;
 		r.generation = last->generation;
 		r.arg[0] = fuzz_take(in, 1);
+	}
+	if (r.type == PP_MSG_SEGMENT) {
+		r.arg[0] = fuzz_take(in, 1) - 1; /* the greatest number, too */
+		r.arg[1] = fuzz_take(in, 1);
 	}
 	value = fuzz_take(in, 4);
 	memcpy(r.client_name, &value, 4);
@@ -402,6 +407,18 @@ static void seed_bell(struct fuzz_out *o, unsigned client, unsigned slot)
 	fuzz_put(o, 0x801e, 2);
 }
 
+static void seed_segment(struct fuzz_out *o, unsigned client, unsigned number, unsigned which)
+{
+	fuzz_put(o, client << 4 | 1, 1);
+	fuzz_put(o, 0, 1);
+	fuzz_put(o, PP_MSG_SEGMENT, 1);
+	fuzz_put(o, 0, 1);
+	fuzz_put(o, number, 1);
+	fuzz_put(o, which, 1);
+	fuzz_put(o, 0x62626262, 4);
+	fuzz_put(o, 0x801e, 2);
+}
+
 void fuzz_seeds(fuzz_emit *emit)
 {
 	struct fuzz_out o = {.size = 0};
@@ -431,6 +448,16 @@ void fuzz_seeds(fuzz_emit *emit)
 		seed_send(&o, 0, 0, PP_MSG_DETACH, 0);
 		fuzz_put(&o, 7, 1);
 		emit(reader ? "bell-reader" : "bell-writer", o.bytes, o.size);
+	}
+	for (unsigned which = 0; which < 4; which++) { /* the log's files, by those who are attached and by those who are not */
+		char name[32];
+
+		o.size = 0;
+		seed_segment(&o, 0, 2, which);
+		seed_send(&o, 1, 0, PP_MSG_ATTACH, PP_MSG_READONLY);
+		seed_segment(&o, 1, 0, which);
+		snprintf(name, sizeof(name), "segment-%u", which);
+		emit(name, o.bytes, o.size);
 	}
 	for (unsigned kind = 1; kind < 6; kind++) {
 		char name[32];
