@@ -234,8 +234,11 @@ int pp_backup_copy(const char *from, const char *to, uint64_t store_id, uint64_t
 static int remove_one(void *ctx, const char *name)
 {
 	char path[PATH_MAX];
-	int rc = join(path, ctx, name);
+	int rc;
 
+	if (name[0] == '.')
+		return 0; /* the directory itself, and the one above */
+	rc = join(path, ctx, name);
 	return rc ? rc : pp_file_remove(disk, path);
 }
 
