@@ -14,6 +14,7 @@
 
 #include <criterion/criterion.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,6 +83,39 @@ static void reader(void *arg)
 	test_ok(ppdb_get(db, 0, text("key/05"), value, sizeof(value), &n));
 	scan(db, PPDB_VIEW_LATEST);
 	scan(db, PPDB_VIEW_SNAPSHOT);
+	test_ok(ppdb_detach(db));
+}
+
+/* What waits in event loops, and follows. */
+static void follower(void *arg)
+{
+	ppdb *db = test_store_attach(&s, 0);
+	const ppdb_wopts async = {.size = sizeof(async), .flags = PPDB_ASYNC};
+	ppdb_feed_opts o = {.size = sizeof(o), .flags = PPDB_FEED_SEQ, .bookmark = "follower", .prefix = text("key/")};
+	ppdb_completion done;
+	ppdb_change change;
+	ppdb_feed *feed;
+	ppdb_seq ticket;
+	ppdb_cq *cq;
+	size_t n = 0;
+
+	(void)arg;
+	test_ok(ppdb_cq_open(db, NULL, &cq));
+	test_ok(ppdb_put(db, 0, text("shared"), text("victim"), &async, &ticket));
+	test_ok(ppdb_cq_submit(cq, ticket, PPDB_DURABLE, NULL));
+	while (!n) {
+		struct pollfd p = {.fd = ppdb_cq_fd(cq), .events = POLLIN};
+
+		poll(&p, 1, 1000);
+		test_ok(ppdb_cq_reap(cq, &done, 1, &n));
+	}
+	test_ok(done.result);
+	ppdb_cq_close(cq);
+	test_ok(ppdb_feed_open(db, &o, &feed));
+	while (!ppdb_feed_next(feed, &change))
+		test_require(change.value.size == 5 && !memcmp(change.value.data, "value", 5), "a change that nobody made");
+	test_ok(ppdb_feed_ack(feed));
+	ppdb_feed_close(feed);
 	test_ok(ppdb_detach(db));
 }
 
@@ -225,6 +259,11 @@ Test(instr_attach, writer)
 Test(instr_attach, writer_mutex)
 {
 	run("writer_mutex", writer, "--sync mutex --memory 32M");
+}
+
+Test(instr_attach, follower)
+{
+	run("follower", follower, "--memory 32M");
 }
 
 Test(instr_attach, reader)
