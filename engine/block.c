@@ -68,8 +68,11 @@ void pp_entries_load(struct pp_entries *e, const struct pp_leafblock *b)
 {
 	e->count = b->count;
 	e->prefix_size = b->prefix_size;
+	e->upper = b->upper;
 	e->prefix = pp_block_prefix(b);
 	memcpy(e->slice, b->slices, b->count * sizeof(uint64_t));
+	if (b->upper)
+		memcpy(e->link, pp_block_links(b), b->count * sizeof(uint64_t));
 	for (unsigned i = 0; i < b->count; i++)
 		e->ref[i] = pp_block_ref(b, i);
 }
@@ -92,7 +95,17 @@ void pp_entries_shorten(struct pp_entries *e, uint32_t size)
 	e->prefix_size = size;
 }
 
-void pp_entries_put(struct pp_entries *e, unsigned at, const struct pp_ikey *k, uint64_t ref)
+static void open_gap(uint64_t *words, unsigned count, unsigned at)
+{
+	memmove(words + at + 1, words + at, (count - at) * sizeof(*words));
+}
+
+static void close_gap(uint64_t *words, unsigned count, unsigned at)
+{
+	memmove(words + at, words + at + 1, (count - at - 1) * sizeof(*words));
+}
+
+void pp_entries_put(struct pp_entries *e, unsigned at, const struct pp_ikey *k, uint64_t ref, uint64_t link)
 {
 	if (e->count == 0) {
 		e->prefix = k->bytes;
@@ -100,18 +113,24 @@ void pp_entries_put(struct pp_entries *e, unsigned at, const struct pp_ikey *k, 
 	} else {
 		pp_entries_shorten(e, pp_common(k->bytes, k->size, e->prefix, e->prefix_size));
 	}
-	memmove(e->slice + at + 1, e->slice + at, (e->count - at) * sizeof(uint64_t));
-	memmove(e->ref + at + 1, e->ref + at, (e->count - at) * sizeof(uint64_t));
+	open_gap(e->slice, e->count, at);
+	open_gap(e->ref, e->count, at);
 	e->slice[at] = pp_slice(k->bytes, k->size, e->prefix_size);
 	e->ref[at] = ref;
+	if (e->upper) {
+		open_gap(e->link, e->count, at);
+		e->link[at] = link;
+	}
 	e->count++;
 }
 
 void pp_entries_drop(struct pp_entries *e, unsigned at)
 {
+	close_gap(e->slice, e->count, at);
+	close_gap(e->ref, e->count, at);
+	if (e->upper)
+		close_gap(e->link, e->count, at);
 	e->count--;
-	memmove(e->slice + at, e->slice + at + 1, (e->count - at) * sizeof(uint64_t));
-	memmove(e->ref + at, e->ref + at + 1, (e->count - at) * sizeof(uint64_t));
 }
 
 void pp_entries_append(struct pp_entries *e, const struct pp_leafblock *b)
@@ -129,6 +148,8 @@ void pp_entries_append(struct pp_entries *e, const struct pp_leafblock *b)
 	memcpy(e->slice + e->count, b->slices, b->count * sizeof(uint64_t));
 	for (unsigned i = 0; i < b->count; i++)
 		e->ref[e->count + i] = pp_block_ref(b, i);
+	if (b->upper)
+		memcpy(e->link + e->count, pp_block_links(b), b->count * sizeof(uint64_t));
 	if (common < b->prefix_size)
 		shorten(e->slice + e->count, b->count, pp_block_prefix(b), b->prefix_size, common);
 	e->count += b->count;
@@ -161,6 +182,7 @@ int pp_block_build(struct pp_thread *t, const struct pp_entries *e, unsigned fro
 	uint32_t prefix_size = count ? e->prefix_size : 0;
 	const uint8_t *prefix = e->prefix;
 	struct pp_leafblock *b;
+	uint64_t bytes;
 	uint8_t *tail;
 	int rc;
 
@@ -170,13 +192,16 @@ int pp_block_build(struct pp_thread *t, const struct pp_entries *e, unsigned fro
 		if (pp_damage(t))
 			return pp_damage_report(t);
 	}
-	rc = pp_alloc(t, sizeof(*b) + PP_ENTRY_BYTES * (uint64_t)count + prefix_size + low.size + high.size,
-		      PP_KIND_OTHER, out);
+	bytes = sizeof(*b) + PP_ENTRY_BYTES * (uint64_t)count + prefix_size + low.size + high.size;
+	if (e->upper)
+		bytes = ((bytes + 7) & ~UINT64_C(7)) + count * sizeof(uint64_t);
+	rc = pp_alloc(t, bytes, PP_KIND_OTHER, out);
 	if (rc)
 		return rc;
 	b = pp_at(t->region, *out);
 	b->right = right;
-	b->count = (uint16_t)count;
+	b->count = (uint8_t)count;
+	b->upper = e->upper;
 	b->prefix_size = (uint16_t)prefix_size;
 	b->low_size = (uint16_t)low.size;
 	b->high_size = (uint16_t)high.size;
@@ -194,6 +219,8 @@ int pp_block_build(struct pp_thread *t, const struct pp_entries *e, unsigned fro
 	tail = append_bytes((uint8_t *)(uintptr_t)pp_block_prefix(b), prefix, prefix_size);
 	tail = append_bytes(tail, low.bytes, low.size);
 	append_bytes(tail, high.bytes, high.size);
+	if (e->upper)
+		memcpy(pp_block_links(b), e->link + from, count * sizeof(uint64_t));
 	if (pp_damage(t)) {
 		pp_alloc_cancel(t, *out);
 		return pp_damage_report(t);

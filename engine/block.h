@@ -46,6 +46,12 @@ static inline const uint8_t *pp_block_high(const struct pp_leafblock *b)
 	return pp_block_low(b) + b->low_size;
 }
 
+/* Above level 0: what the index cell of entry i says. */
+static inline uint64_t *pp_block_links(const struct pp_leafblock *b)
+{
+	return (uint64_t *)(((uintptr_t)pp_block_high(b) + b->high_size + 7) & ~(uintptr_t)7);
+}
+
 /* k >= high: the key lives further to the right. */
 static inline bool pp_block_beyond(const struct pp_leafblock *b, const struct pp_ikey *k)
 {
@@ -71,9 +77,11 @@ unsigned pp_block_find(struct pp_thread *, const struct pp_leafblock *, const st
 struct pp_entries {
 	unsigned count;
 	uint32_t prefix_size;
+	bool upper;                        /* of a level above 0: with links */
 	const uint8_t *prefix;             /* in a protected block or cell */
 	uint64_t slice[PP_ENTRIES_MAX + 1];
 	uint64_t ref[PP_ENTRIES_MAX + 1];
+	uint64_t link[PP_ENTRIES_MAX + 1];
 };
 
 struct pp_span {
@@ -82,8 +90,8 @@ struct pp_span {
 };
 
 void pp_entries_load(struct pp_entries *, const struct pp_leafblock *);
-/* Puts an entry for the cell with key `k` at index `at`. */
-void pp_entries_put(struct pp_entries *, unsigned at, const struct pp_ikey *k, uint64_t ref);
+/* Puts an entry for the cell with key `k` at index `at`; `link` = the cell's head above level 0. */
+void pp_entries_put(struct pp_entries *, unsigned at, const struct pp_ikey *k, uint64_t ref, uint64_t link);
 void pp_entries_drop(struct pp_entries *, unsigned at);
 /* Shortens the prefix to `size` bytes, if it is longer. */
 void pp_entries_shorten(struct pp_entries *, uint32_t size);

@@ -101,6 +101,7 @@ static void prepare(struct pp_bulk *b, const struct pp_leafblock *block)
 	common = pp_common(last.bytes, last.size, b->old.prefix, common);
 	pp_entries_shorten(&b->old, common);
 	b->out.count = 0;
+	b->out.upper = false;
 	b->out.prefix = b->old.prefix;
 	b->out.prefix_size = b->old.prefix_size;
 	b->fresh_count = b->gone_count = 0;

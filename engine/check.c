@@ -205,6 +205,8 @@ static void check_entry(struct check *c, const struct pp_leafblock *b, unsigned 
 	if (!!(cell->flags & PP_C_INDEX) != (level > 0))
 		complain(c, "cell %#llx is of the wrong kind for level %u", HEX(ref), level);
 	if (level) {
+		if (pp_block_links(b)[i] != pp_load_rlx(&cell->head)) /* immutable */
+			complain(c, "entry %u of block %#llx has a link that is not its index cell's", i, HEX(pp_ref_of(c->t->region, b)));
 		c->report->index_cells++;
 	} else {
 		c->report->keys++;
@@ -259,6 +261,10 @@ static void check_level(struct check *c, unsigned list, unsigned level)
 		if (damaged(c, "block", pp_head_ref(head)))
 			return;
 		c->report->leaves++;
+		if (b->upper != (level > 0)) {
+			complain(c, "block %#llx is not of level %u", HEX(pp_head_ref(head)), level);
+			return;
+		}
 		if (c->quiet)
 			check_bounds(c, b, &low);
 		for (unsigned i = 0; i < b->count; i++)

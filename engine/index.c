@@ -38,6 +38,7 @@ static bool leaf_live(struct pp_thread *t, uint64_t link)
 }
 
 #define MEETS_MAX 4096                 /* sealed leaves in the way of one walk: one, unless the keeper is very fast */
+#define BLOCK_LINES 12                 /* of a block of short keys */
 
 /* True if key k lies to the right of the block. `before`: looking for the keys below k, so k == high still belongs here. */
 static bool beyond(const struct pp_leafblock *b, const struct pp_ikey *k, bool before)
@@ -60,11 +61,13 @@ static bool below(const struct pp_leafblock *b, const struct pp_ikey *k, bool be
 	return before ? c <= 0 : c < 0;
 }
 
-static void prefetch_block(const struct pp_leafblock *b)
+/* A search needs the header, the bounds at its end and some slices: lines that would be waited for one after the other. `ref` may be any
+ * address. */
+static void near_block(const struct pp_thread *t, pp_ref ref)
 {
-	const char *p = (const char *)b;
+	const char *p = (const char *)t->region->base + ref;
 
-	for (unsigned i = 0; i < 10; i++)
+	for (unsigned i = 0; i < BLOCK_LINES; i++)
 		pp_near(p + 64 * i);
 }
 
@@ -99,6 +102,7 @@ static enum step walk(struct pp_thread *t, unsigned list, unsigned level, pp_ref
 
 		if (pp_head_state(head) == PP_LEAF_GONE)
 			return STEP_AGAIN;
+		near_block(t, pp_head_ref(head));
 		b = pp_leafblock_at(t, pp_head_ref(head));
 		if (pp_damage(t) || meets > MEETS_MAX)
 			return nowhere(t, leaf, p);
@@ -134,17 +138,14 @@ static pp_ref child_of(struct pp_thread *t, const struct pp_leafblock *b, const 
 	bool equal;
 	unsigned i;
 
-	prefetch_block(b);
+	if (!b->upper)
+		return 0; /* damage */
 	i = pp_block_find(t, b, k, &equal);
 	if (equal && !before)
 		i++;
-	while (i-- > 0) {
-		struct pp_cell *c = pp_sound_at(t, pp_block_ref(b, i), sizeof(*c));
-		uint64_t link = pp_load_rlx(&c->head); /* immutable in index cells */
-
-		if (leaf_live(t, link))
-			return pp_link_ref(link);
-	}
+	while (i-- > 0)
+		if (leaf_live(t, pp_block_links(b)[i]))
+			return pp_link_ref(pp_block_links(b)[i]);
 	return 0;
 }
 
@@ -195,7 +196,6 @@ static void find(struct pp_thread *t, unsigned list, unsigned level, const struc
 			break;
 		}
 	}
-	prefetch_block(p->block);
 }
 
 void pp_index_find(struct pp_thread *t, unsigned list, unsigned level, const struct pp_ikey *k, bool write, struct pp_place *p)
@@ -324,12 +324,15 @@ static int index_cell_new(struct pp_thread *t, uint64_t link, struct pp_span low
 static int grow_tower(struct pp_thread *t, unsigned list, unsigned level)
 {
 	struct pp_list *l = &pp_engine(t)->list[list];
-	struct pp_entries e = {0};
+	struct pp_entries e;
 	struct pp_span none = {NULL, 0};
 	uint64_t expected = 0, levels = level;
 	pp_ref block, leaf;
-	int rc = pp_block_build(t, &e, 0, 0, none, none, 0, false, &block);
+	int rc;
 
+	e.count = e.prefix_size = 0;
+	e.upper = level > 0;
+	rc = pp_block_build(t, &e, 0, 0, none, none, 0, false, &block);
 	if (rc)
 		return rc;
 	rc = pp_leaf_new(t, list, level, block, &leaf);
@@ -454,12 +457,14 @@ int pp_index_link(struct pp_thread *t, unsigned list, unsigned level, struct pp_
 {
 	struct pp_entries e;
 	pp_ref replaced = 0;
-	uint64_t replaced_gen = 0;
+	uint64_t replaced_gen = 0, link = 0;
 	int rc;
 
 	if (sealed(p) || pp_damage(t))
 		return unchangeable(t);
 	pp_entries_load(&e, p->block);
+	if (level)
+		link = pp_load_rlx(&((struct pp_cell *)pp_at(t->region, ref))->head); /* own, and immutable */
 	if (p->equal) {
 		replaced = e.ref[p->at];
 		pp_cell_at(t, replaced);
@@ -467,9 +472,10 @@ int pp_index_link(struct pp_thread *t, unsigned list, unsigned level, struct pp_
 			return pp_damage_report(t);
 		replaced_gen = pp_gen_of(t->region, replaced);
 		e.ref[p->at] = ref;
+		e.link[p->at] = link;
 		note_replaced(t, replaced, list | level << 16);
 	} else {
-		pp_entries_put(&e, p->at, k, ref);
+		pp_entries_put(&e, p->at, k, ref, link);
 	}
 	pp_note_block(t, PP_NOTE_CELL, ref, list | level << 16);
 	if (e.count > PP_LEAF_MAX)

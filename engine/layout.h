@@ -130,11 +130,13 @@ struct pp_leaf {
 
 /*
  * block:  | struct | slices[count] | low 32 bits of refs[count] | high 8 bits of refs[count] | prefix bytes | low key | high key |
+ *         and above level 0, 8-byte aligned,  | heads of the index cells[count] |, which never change: a descent needs no index cell
  * Keys in [low, high); high_size 0 = no bound (rightmost); low_size 0 = leftmost. Immutable once linked.
  */
 struct pp_leafblock {
 	uint64_t right;                    /* PP_LINK of the right neighbour, 0 = none */
-	uint16_t count;
+	uint8_t count;
+	uint8_t upper;                     /* 1: above level 0, links follow */
 	uint16_t prefix_size;              /* common prefix of all entries' keys (0 with no entry) */
 	uint16_t low_size, high_size;
 	uint64_t slices[];

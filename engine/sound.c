@@ -33,7 +33,8 @@ void *pp_sound_slow(struct pp_thread *t, pp_ref ref, uint64_t bytes)
 struct pp_leafblock *pp_leafblock_slow(struct pp_thread *t, pp_ref ref)
 {
 	struct pp_leafblock *b = pp_sound_slow(t, ref, sizeof(*b));
-	uint64_t bytes = sizeof(*b) + 13 * (uint64_t)b->count + b->prefix_size + b->low_size + b->high_size;
+	uint64_t bytes = sizeof(*b) + 13 * (uint64_t)b->count + b->prefix_size + b->low_size + b->high_size +
+			 (b->upper ? 7 + 8 * (uint64_t)b->count : 0);
 
 	return pp_leafblock_fits(b) && pp_ref_inside(t->region, ref, bytes) ? b : pp_damaged(t, ref);
 }

@@ -22,7 +22,7 @@
 #include "shm/errors.h"
 
 #define PP_TRIES_MAX (UINT64_C(1) << 14)   /* of one search: each try but the first is due to a change by somebody else */
-#define PP_ENTRIES_MAX (4 * PP_LEAF_MAX)   /* of a block */
+#define PP_ENTRIES_MAX 255              /* of a block: what its count can say */
 
 /* Marks the thread and returns the object of zeros. */
 void *pp_damaged(struct pp_thread *, pp_ref ref);
@@ -74,11 +74,11 @@ static inline struct pp_leaf *pp_leaf_at(struct pp_thread *t, pp_ref ref)
 
 static inline bool pp_leafblock_fits(const struct pp_leafblock *b)
 {
-	return b->count <= PP_ENTRIES_MAX && b->prefix_size <= PP_IKEY_MAX && b->low_size <= PP_IKEY_MAX && b->high_size <= PP_IKEY_MAX;
+	return b->prefix_size <= PP_IKEY_MAX && b->low_size <= PP_IKEY_MAX && b->high_size <= PP_IKEY_MAX;
 }
-_Static_assert(sizeof(struct pp_leafblock) + 13 * PP_ENTRIES_MAX + 3 * PP_IKEY_MAX <= PP_REF_SLACK, "a block that is near lies inside");
+_Static_assert(sizeof(struct pp_leafblock) + (13 + 8) * PP_ENTRIES_MAX + 7 + 3 * PP_IKEY_MAX <= PP_REF_SLACK, "a block that is near lies inside");
 
-/* With all its entries and bounds. */
+/* With all its entries, bounds and links. */
 static inline struct pp_leafblock *pp_leafblock_at(struct pp_thread *t, pp_ref ref)
 {
 	struct pp_leafblock *b = (struct pp_leafblock *)(t->region->base + ref);

@@ -153,7 +153,7 @@ static inline void *pp_at(const struct pp_region *r, pp_ref ref)
  * The cheap half of that test, one comparison: `ref` is aligned, and PP_REF_SLACK bytes behind it are inside as well. What fails may
  * still be a sound reference near the end. The rotation makes the low bits of a misaligned one the high bits of a huge number.
  */
-#define PP_REF_SLACK 16384
+#define PP_REF_SLACK 20480
 static inline bool pp_ref_near(const struct pp_region *r, pp_ref ref)
 {
 	uint64_t offset = ref - r->first_ref;
