@@ -19,7 +19,7 @@ static unsigned lower_bound(const uint64_t *slices, unsigned count, uint64_t s)
 	while (count > 1) {
 		unsigned half = count / 2;
 
-		base += base[half - 1] < s ? half : 0;
+		base += half & -(size_t)(base[half - 1] < s); /* not ?:, of which gcc makes a branch */
 		count -= half;
 	}
 	return (unsigned)(base - slices) + (count == 1 && *base < s);
@@ -29,7 +29,7 @@ static unsigned lower_bound(const uint64_t *slices, unsigned count, uint64_t s)
 static int prefix_order(const struct pp_leafblock *b, const struct pp_ikey *k)
 {
 	uint32_t n = b->prefix_size < k->size ? b->prefix_size : k->size;
-	int c = memcmp(k->bytes, pp_block_prefix(b), n);
+	int c = pp_bytes_order(k->bytes, pp_block_prefix(b), n);
 
 	return c ? c : -(k->size < b->prefix_size);
 }

@@ -45,9 +45,35 @@ static inline void pp_keybuf_copy(struct pp_keybuf *b, const uint8_t *bytes, uin
 	b->key.size = size;
 }
 
+static inline uint64_t pp_word_at(const uint8_t *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+/* As memcmp: word by word without a call, for keys are short. The last word may overlap the one before it. */
+static inline int pp_bytes_order(const uint8_t *a, const uint8_t *b, uint32_t size)
+{
+	if (size < 8)
+		return memcmp(a, b, size);
+	for (uint32_t i = 0;;) {
+		uint64_t x = be64toh(pp_word_at(a + i)), y = be64toh(pp_word_at(b + i));
+
+		if (x != y)
+			return x < y ? -1 : 1;
+		i += 8;
+		if (i >= size)
+			return 0;
+		if (i > size - 8)
+			i = size - 8;
+	}
+}
+
 static inline int pp_bytes_compare(const uint8_t *a, uint32_t a_size, const uint8_t *b, uint32_t b_size)
 {
-	int c = memcmp(a, b, a_size < b_size ? a_size : b_size);
+	int c = pp_bytes_order(a, b, a_size < b_size ? a_size : b_size);
 
 	return c ? c : (a_size > b_size) - (a_size < b_size);
 }
@@ -55,14 +81,6 @@ static inline int pp_bytes_compare(const uint8_t *a, uint32_t a_size, const uint
 static inline int pp_cell_compare(const struct pp_cell *c, const struct pp_ikey *k)
 {
 	return pp_bytes_compare(pp_cell_key(c), pp_cell_key_size(c), k->bytes, k->size);
-}
-
-static inline uint64_t pp_word_at(const uint8_t *p)
-{
-	uint64_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
 }
 
 /* Equality of two byte strings of the same size: short ones by words, without a call. */
