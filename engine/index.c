@@ -462,6 +462,7 @@ int pp_index_link(struct pp_thread *t, unsigned list, unsigned level, struct pp_
 
 	if (sealed(p) || pp_damage(t))
 		return unchangeable(t);
+	pp_retire_near(t, pp_head_ref(p->head));
 	pp_entries_load(&e, p->block);
 	if (level)
 		link = pp_load_rlx(&((struct pp_cell *)pp_at(t->region, ref))->head); /* own, and immutable */

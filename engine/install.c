@@ -312,10 +312,19 @@ static int create(struct pp_install *a, unsigned list, struct pp_place *place)
 
 /* ---- one try ---------------------------------------------------------------------------------------------------- */
 
+/* Who wrote a new key last writes another one, most likely: no hint will be found, and the index says the same a little later. */
+static pp_ref find_hint(struct pp_install *a)
+{
+	if (!a->t->creating)
+		return pp_hint_find(a->t, a->hash, &a->w->key);
+	pp_hint_prefetch(a->t, a->hash); /* it is entered soon */
+	return 0;
+}
+
 int pp_install(struct pp_install *a)
 {
 	struct pp_thread *t = a->t;
-	pp_ref cell = pp_hint_find(t, a->hash, &a->w->key);
+	pp_ref cell = find_hint(a);
 	unsigned list = pp_list_of(t, a->hash);
 	struct pp_place place;
 	int rc;
@@ -328,6 +337,7 @@ int pp_install(struct pp_install *a)
 	pp_index_find(t, list, 0, &a->key.key, true, &place);
 	if (pp_damage(t))
 		return pp_damage_report(t);
+	t->creating = !place.equal;
 	if (place.equal) {
 		cell = pp_block_ref(place.block, place.at);
 		rc = overwrite(a, cell);

@@ -433,6 +433,17 @@ bool pp_retire(struct pp_thread *t, pp_ref ref, uint64_t gen)
 	return retire(t, ref, gen, 0);
 }
 
+void pp_retire_near(struct pp_thread *t, pp_ref ref)
+{
+	uint64_t page;
+
+	if (!pp_ref_near(t->region, ref))
+		return;
+	page = pp_page_index(t->region, ref - sizeof(struct pp_block));
+	for (unsigned i = 0; i < 4; i++) /* its word, and limbo */
+		pp_near((const char *)&t->region->pages[page] + PP_CACHE_LINE * i);
+}
+
 bool pp_retire_moved(struct pp_thread *t, pp_ref ref, uint64_t gen)
 {
 	return retire(t, ref, gen, PP_MOVED_BIT);

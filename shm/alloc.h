@@ -49,6 +49,9 @@ void pp_alloc_live(struct pp_thread *t, pp_ref ref, uint64_t gen);
  * sequentially consistent (on x86-64 each is). */
 bool pp_retire(struct pp_thread *t, pp_ref ref, uint64_t gen);
 
+/* Brings near what retiring the block will need. Any reference is allowed. */
+void pp_retire_near(struct pp_thread *t, pp_ref ref);
+
 /* The same for a block whose contents live on elsewhere: also a snapshot that handed out its bytes keeps it, until it is dropped. */
 bool pp_retire_moved(struct pp_thread *t, pp_ref ref, uint64_t gen);
 

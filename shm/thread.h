@@ -61,6 +61,7 @@ struct pp_thread {
 	uint64_t promised;               /* log bytes that the operation under way has reserved for its own record */
 	uint64_t hints_link;             /* engine: the hint table that was judged, and where it is; 0 = none yet */
 	void *hints;
+	bool creating;                   /* engine: the last write of a key that no hint was asked for made it */
 	uint64_t enters;                 /* read sections so far: one operation's PRIVATE blocks live within one */
 	uint64_t parked_at;              /* `enters` that slot.parked belongs to */
 	unsigned parked;                 /* used entries of slot.parked */
