@@ -7,6 +7,10 @@
  * CAS puts a block that names the copies in the place of the leaf's. Leaves that are in order are left alone, so a pass over a store at
  * rest moves nothing.
  *
+ * What is moved, or was freed, leaves pages behind in which few blocks still stand: of no use to other classes, and not to be given back. In a
+ * store at rest the cells that stand in such pages are moved, too, each for itself, and blocks of all levels; a few passes follow one that
+ * moved much.
+ *
  * When: a second after the last pass, if something was written since it began; a few leaves a step while clients write. Not while the
  * store is being filled, nor while a snapshot is held (what is moved could not be freed), nor when memory for the second copy is short: old
  * pages become free one by one, most of them at the end of a pass.
@@ -34,6 +38,8 @@
 #define STRIDE PP_INLINE_MAX
 #define ORDER_BUSY 2                   /* of eight entries: a leaf that grows will be copied again */
 #define ORDER_QUIET 7
+#define PASSES 3                       /* in a row, without a write */
+#define MUCH 64                        /* a pass that moved one cell of so many is followed by another */
 
 /* ---- one leaf ---------------------------------------------------------------------------------------------------- */
 
@@ -54,8 +60,9 @@ static bool inside(struct pp_thread *t, pp_ref cell)
 	return head == pp_cell_inline_version(t, cell);
 }
 
-static bool scattered(struct pp_thread *t, const struct pp_leafblock *b, unsigned of_eight)
+static bool scattered(struct pp_thread *t, const struct pp_leafblock *b, bool busy)
 {
+	unsigned of_eight = busy ? ORDER_BUSY : ORDER_QUIET;
 	unsigned in_order = 0;
 
 	if (b->count < LEAST)
@@ -67,21 +74,34 @@ static bool scattered(struct pp_thread *t, const struct pp_leafblock *b, unsigne
 	return in_order < b->count * of_eight / 8;
 }
 
+/* Does it, or a key cell of it, keep a page that is nearly empty? */
+static bool straggles(struct pp_thread *t, const struct pp_leafblock *b, pp_ref ref)
+{
+	bool any = pp_page_sparse(t->region, ref);
+
+	for (unsigned i = 0; !any && !b->upper && i < b->count; i++)
+		any = pp_page_sparse(t->region, pp_block_ref(b, i));
+	return any;
+}
+
 struct gathering {
 	struct pp_entries e;               /* with the copies */
 	unsigned count;
 	struct { pp_ref cell, copy; } moved[PP_LEAF_MAX];
 };
 
-/* Freezes and copies what can be moved. */
-static void copy_cells(struct pp_thread *t, struct gathering *g)
+/* Freezes and copies what can be moved, of all cells or of those in sparse pages. */
+static void copy_cells(struct pp_thread *t, struct gathering *g, bool all)
 {
 	for (unsigned i = 0; i < g->e.count && g->count < PP_LEAF_MAX; i++) {
 		pp_ref cell = g->e.ref[i], copy;
 		struct pp_cell *c = pp_cell_at(t, cell);
 		uint64_t head;
-		bool movable = pp_cell_movable(t, c, &head);
+		bool movable;
 
+		if (!all && !pp_page_sparse(t->region, cell))
+			continue;
+		movable = pp_cell_movable(t, c, &head);
 		if (!movable && !(head & PP_MOVING))
 			continue;
 		if (pp_cell_copy(t, c, head, &copy))
@@ -127,8 +147,8 @@ static void note(struct pp_thread *t, const struct gathering *g, struct pp_place
 	pp_note_block(t, PP_NOTE_GATHER, pp_head_ref(p->head), PP_LINK(block, pp_gen_of(t->region, block)));
 }
 
-/* Returns the number of cells that were moved. */
-unsigned pp_gather_leaf(struct pp_thread *t, struct pp_place *p)
+/* Moves the block with its cells, all or those in sparse pages. Returns the number of cells that were moved. */
+static unsigned gather_leaf(struct pp_thread *t, struct pp_place *p, bool all)
 {
 	struct pp_leafblock *b = p->block;
 	struct gathering g;
@@ -136,14 +156,16 @@ unsigned pp_gather_leaf(struct pp_thread *t, struct pp_place *p)
 
 	g.count = 0;
 	pp_entries_load(&g.e, b);
-	copy_cells(t, &g);
-	if (!g.count)
+	if (!b->upper)
+		copy_cells(t, &g, all);
+	if (!g.count && all)
 		return 0;
 	if (pp_block_build(t, &g.e, 0, g.e.count, pp_block_low_span(b), pp_block_high_span(b), b->right, false, &block)) {
 		one_by_one(t, &g);
 		return 0;
 	}
-	note(t, &g, p, block);
+	if (g.count)
+		note(t, &g, p, block);
 	if (pp_leaf_swap(t, p, block)) {
 		PP_FAULT_POINT("gather.swapped");
 		finish(t, &g);
@@ -187,9 +209,45 @@ static bool begin(struct pp_keeper *k)
 	}
 	g->looked_at = g->logged + 1;
 	g->active = true;
-	g->list = 0;
+	g->moved = 0;
+	g->list = g->level = 0;
 	pp_keybuf_copy(&g->at, (const uint8_t *)"", 0);
 	return true;
+}
+
+static void end(struct pp_keeper *k)
+{
+	struct pp_gather *g = &k->gather;
+	bool again = g->looked_at == g->logged + 1 && g->moved > pp_key_count(k) / MUCH && g->passes + 1 < PASSES;
+
+	g->passes = again ? g->passes + 1 : 0;
+	if (again)
+		g->looked_at = 0;
+	g->next_ns = pp_now_ns() + PASS_NS;
+}
+
+/* Allocates in pages of its own, near the leaf's shard. */
+static void bring_together(struct pp_keeper *k, struct pp_place *p, bool all)
+{
+	struct pp_thread *t = &k->house;
+	struct pp_ikey low = {pp_block_low(p->block), p->block->low_size};
+	unsigned node = pp_shard_prefer(t, k->gather.list, &low), moved;
+
+	t->fresh = true;
+	moved = gather_leaf(t, p, all);
+	pp_add_rlx(&pp_engine(t)->gathered, moved); /* stat */
+	k->gather.moved += moved;
+	t->fresh = false;
+	pp_thread_prefer(t, node);
+}
+
+/* Behind the last leaf of a level: up, where only blocks are moved, then on to the next list. */
+static void next_level(struct pp_thread *t, struct pp_gather *g)
+{
+	if (++g->level < pp_load_acq(&pp_engine(t)->list[g->list].levels) && g->level < PP_LEVELS)
+		return;
+	g->level = 0;
+	g->list++;
 }
 
 static void look_at_leaf(struct pp_keeper *k, bool busy)
@@ -197,21 +255,16 @@ static void look_at_leaf(struct pp_keeper *k, bool busy)
 	struct pp_thread *t = &k->house;
 	struct pp_gather *g = &k->gather;
 	struct pp_place p;
+	bool all;
 
 	pp_read_enter(t);
-	pp_index_find(t, g->list, 0, &g->at.key, true, &p);
+	pp_index_find(t, g->list, g->level, &g->at.key, true, &p);
 	pp_keybuf_copy(&g->at, pp_block_high(p.block), p.block->high_size);
+	all = !g->level && scattered(t, p.block, busy);
+	if (pp_head_state(p.head) == PP_LEAF_OPEN && (all || (!busy && straggles(t, p.block, pp_head_ref(p.head)))))
+		bring_together(k, &p, all);
 	if (!p.block->high_size)
-		g->list++;
-	if (pp_head_state(p.head) == PP_LEAF_OPEN && scattered(t, p.block, busy ? ORDER_BUSY : ORDER_QUIET)) {
-		struct pp_ikey low = {pp_block_low(p.block), p.block->low_size};
-		unsigned node = pp_shard_prefer(t, p.block->low_size ? g->list : 0, &low);
-
-		t->fresh = true;
-		pp_add_rlx(&pp_engine(t)->gathered, pp_gather_leaf(t, &p)); /* stat */
-		t->fresh = false;
-		pp_thread_prefer(t, node);
-	}
+		next_level(t, g);
 	pp_read_leave(t);
 }
 
@@ -242,6 +295,6 @@ bool pp_gather_step(struct pp_keeper *k)
 		look_at_leaf(k, busy);
 	g->active = g->list < lists;
 	if (!g->active)
-		g->next_ns = pp_now_ns() + PASS_NS;
+		end(k);
 	return g->active && !busy;
 }

@@ -291,7 +291,7 @@ int pp_keeper_prepare(struct pp_keeper *k)
 static bool release_step(struct pp_keeper *k)
 {
 	struct pp_globals *g = k->region.globals;
-	uint64_t keep = pp_load_acq(&g->committed_segments) * PP_PAGES_PER_SEGMENT / 64 + 2 * PP_PAGES_PER_SEGMENT;
+	uint64_t keep = pp_load_acq(&g->committed_segments) * PP_PAGES_PER_SEGMENT / 256 + 2 * PP_PAGES_PER_SEGMENT;
 	bool given;
 
 	if (k->gather.active || pp_now_ns() - k->gather.logged_ns < RELEASE_NS)

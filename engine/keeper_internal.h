@@ -48,11 +48,13 @@ struct pp_round {
 /* Where the pass that brings cells together is (gather.c). */
 struct pp_gather {
 	bool active;
-	unsigned list;
+	unsigned list, level;
 	uint64_t next_ns;                  /* not before that another pass */
 	uint64_t logged, logged_ns;        /* bytes that were logged, and when the last of them was seen */
 	uint64_t looked_at;                /* `logged` + 1 when the last pass began */
 	uint64_t keys;                     /* when a pass was wanted last */
+	uint64_t moved;                    /* cells, by this pass */
+	unsigned passes;                   /* before this one, since something was written */
 	uint64_t work, rest_ns;            /* blocks freed and pages given back; when the store will be at rest if none are any more */
 	struct pp_keybuf at;
 };
@@ -147,9 +149,8 @@ static inline bool pp_reader_evicted(const struct pp_keeper *k, uint32_t proc)
 /* house.c: keys of all shards, softly. */
 uint64_t pp_key_count(struct pp_keeper *);
 
-/* gather.c: house thread. Some leaves' cells are brought together; true = more to do at once. And one leaf's: how many were moved. */
+/* gather.c: house thread. Some leaves' cells are brought together; true = more to do at once. */
 bool pp_gather_step(struct pp_keeper *);
-unsigned pp_gather_leaf(struct pp_thread *, struct pp_place *);
 
 /* remove.c: house thread. Prunes a cell, removes it when its key is gone for good; true = look again later. */
 bool pp_cell_tidy(struct pp_thread *, uint64_t cell_link, uint64_t durable);

@@ -63,6 +63,12 @@ static inline uint64_t pp_gen_of(const struct pp_region *r, pp_ref payload)
 	return pp_block_gen(pp_load_rlx(&pp_block_at(r, payload)->word));
 }
 
+/*
+ * True if the block stands in a page that nobody owns and of which a good part is free: what still stands there keeps the rest from other
+ * classes, and from being given back. By the counts of the last owner. Any reference is allowed.
+ */
+bool pp_page_sparse(struct pp_region *, pp_ref ref);
+
 struct pp_class {
 	uint32_t size, reciprocal; /* 2^32 / size, rounded up: offset * reciprocal >> 32 is exact for offsets within a page */
 	uint16_t blocks, words;    /* a page's blocks, and bitmap words for them */

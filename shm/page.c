@@ -21,6 +21,7 @@
 #include "shm/alloc_internal.h"
 
 #define RECIPROCAL(size) (uint32_t)((UINT64_C(0xffffffff) + (size)) / (size))
+#define SPARSE 8                        /* an eighth of its blocks free: then a page is sparse */
 #define BLOCKS(size) (PP_PAGE_BYTES / (size))
 #define WORTH(size) (BLOCKS(size) / 8 ? BLOCKS(size) / 8 : 1)
 #define CLASS(size) {size, RECIPROCAL(size), BLOCKS(size), (BLOCKS(size) + 63) / 64, WORTH(size)},
@@ -127,6 +128,19 @@ void pp_page_relist(struct pp_region *r, uint64_t page)
 	if (pp_page_type(word) == PP_PAGE_BLOCKS &&
 	    pp_load_acq(&p->free_count) + limbo_count(p, klass) >= pp_classes[klass].worth)
 		pp_row_set(r, klass, page);
+}
+
+bool pp_page_sparse(struct pp_region *r, pp_ref ref)
+{
+	struct pp_page *p;
+	uint64_t word;
+
+	if (!pp_ref_inside(r, ref, 0))
+		return false;
+	p = &r->pages[pp_page_index(r, ref - sizeof(struct pp_block))];
+	word = pp_load_acq(&p->word);
+	return pp_page_type(word) == PP_PAGE_BLOCKS && !pp_page_owner(word) && pp_page_class(word) < PP_CLASS_COUNT &&
+	       pp_load_acq(&p->free_count) >= pp_classes[pp_page_class(word)].blocks / SPARSE;
 }
 
 /* ---- count of free pages and the reserve ------------------------------------------------------------------------- */

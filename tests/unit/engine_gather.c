@@ -146,6 +146,54 @@ Test(gather, cells_come_into_key_order)
 	cr_assert_eq(report.keys, KEYS);
 }
 
+/* Pages in which key cells stand. */
+static unsigned cell_pages(void)
+{
+	static uint8_t seen[1 << 16];
+	struct pp_place p;
+	struct pp_keybuf at;
+	unsigned count = 0, end = 0;
+
+	memset(seen, 0, sizeof(seen));
+	pp_keybuf_copy(&at, (const uint8_t *)"", 0);
+	while (!end) {
+		pp_read_enter(&s.t);
+		pp_index_find(&s.t, 0, 0, &at.key, false, &p);
+		for (unsigned i = 0; i < p.block->count; i++) {
+			uint64_t page = pp_page_index(s.region, pp_block_ref(p.block, i));
+
+			count += !seen[page];
+			seen[page] = 1;
+		}
+		pp_keybuf_copy(&at, pp_block_high(p.block), p.block->high_size);
+		end = !p.block->high_size;
+		pp_read_leave(&s.t);
+	}
+	return count;
+}
+
+/* What is left of each page follows one another, so it is in order where it is: it has to make room all the same. */
+Test(gather, cells_leave_pages_that_are_nearly_empty)
+{
+	struct pp_check_report report;
+	unsigned left = 0;
+	char key[16];
+
+	await_pass();
+	cr_assert_gt(cell_pages(), 8, "only %u pages to begin with", cell_pages());
+	for (unsigned i = 0; i < KEYS; i++) {
+		make_key(key, i);
+		if (i % 400 < 40)
+			left++;
+		else
+			cr_assert_eq(engine_store_put(&s, key, NULL, 0, PP_W_DELETE), 0, "%s", pp_detail_get());
+	}
+	cr_assert(engine_store_until(cell_pages() <= 2), "%u cells stand in %u pages", left, cell_pages());
+	await_pass();
+	cr_assert_eq(pp_check(&s.t, false, &report, complain, NULL), 0);
+	cr_assert_eq(report.keys, left);
+}
+
 /* What is moved while a snapshot is held may be in its hands: bytes, not only values. */
 Test(gather, a_snapshot_keeps_the_bytes_it_was_given)
 {
