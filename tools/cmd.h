@@ -42,6 +42,8 @@ int pp_cmd_options(struct pp_cmd *, int argc, char **argv, const struct pp_opt *
 void pp_cmd_note(const struct pp_cmd *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Prints and returns PP_EXIT_USAGE. */
 int pp_cmd_usage(const struct pp_cmd *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Prints `text` if --help is among the arguments: for commands whose help is more than their list of options. */
+bool pp_cmd_help(int argc, char **argv, const char *text);
 /* Says what failed and why, and returns the exit code that goes with the code. `what` may be NULL. */
 int pp_cmd_fail(const struct pp_cmd *, int rc, const char *what);
 /* " -n NAME" when it is not the default: for commands in messages. */

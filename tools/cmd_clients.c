@@ -118,11 +118,8 @@ int pp_cmd_clients(struct pp_cmd *c, int argc, char **argv)
 	ppdb *db;
 	int rc;
 
-	for (int i = 1; i < argc; i++)
-		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
-			fputs(help_text, stdout);
-			return PP_EXIT_OK;
-		}
+	if (pp_cmd_help(argc, argv, help_text))
+		return PP_EXIT_OK;
 	if (pp_cmd_options(c, argc, argv, NULL, 0, 0) < 0)
 		return PP_EXIT_USAGE;
 	rc = pp_cmd_attach(c, PPDB_RDONLY, &db);

@@ -62,6 +62,16 @@ static bool is_answer(int rc)
 	return rc == PPDB_NOTFOUND || rc == PPDB_EXISTS || rc == PPDB_CONFLICT;
 }
 
+bool pp_cmd_help(int argc, char **argv, const char *text)
+{
+	for (int i = 1; i < argc; i++)
+		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
+			fputs(text, stdout);
+			return true;
+		}
+	return false;
+}
+
 int pp_cmd_fail(const struct pp_cmd *c, int rc, const char *what)
 {
 	const char *detail = is_answer(rc) ? "" : ppdb_errdetail();
