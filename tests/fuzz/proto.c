@@ -358,6 +358,10 @@ static void finish(void)
 		forget_control(&clients[i]);
 	}
 	serve();
+	for (int i = 0; i < 5000 && d.conns; i++) { /* a socket that was sent along is closed when a worker of the kernel gets to it */
+		usleep(1000);
+		serve();
+	}
 	fuzz_require(!d.conns && !d.conn_count, "%u connections are left", d.conn_count);
 	for (uint32_t i = 0; i < pp_daemon_region(&d)->header->procs; i++)
 		pp_clients_died(&d, i);
