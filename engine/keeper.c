@@ -352,6 +352,7 @@ static void free_all(struct pp_keeper *k)
 	free(k->extra_set);
 	free(k->pinned);
 	free(k->leaf_sweep.key);
+	free(k->hint_walk);
 	pp_shards_free(k->shards);
 	pp_pins_free(k->pins);
 	pp_safe_clear(&k->house.safe);
