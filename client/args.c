@@ -27,3 +27,19 @@ int pp_args_copy(void *known, size_t known_size, const void *given, uint32_t all
 		return pp_detail(-EINVAL, "%s: flag 0x%x is not known here", what, flags & ~allowed_flags);
 	return 0;
 }
+
+int pp_args_expires(const struct pp_region *r, ppdb_table table, uint64_t ttl_ms, uint64_t *expires_ms)
+{
+	uint64_t now = pp_wall_ms();
+
+	*expires_ms = 0;
+	if (!ttl_ms && table)
+		ttl_ms = pp_load_rlx(&pp_table_line(r, table)->ttl_ms); /* ordered by the look at its word */
+	if (!ttl_ms || ttl_ms == PPDB_TTL_NEVER)
+		return 0;
+	if (ttl_ms > PP_TTL_MAX_MS)
+		return pp_detail(-EINVAL, "a time to live of %llu ms is longer than any (at most %llu, or PPDB_TTL_NEVER)", (unsigned long long)ttl_ms,
+				 (unsigned long long)PP_TTL_MAX_MS);
+	*expires_ms = now + ttl_ms;
+	return 0;
+}

@@ -26,6 +26,7 @@ struct ppdb_batch {
 	uint8_t *bytes;
 	size_t used, room;
 	uint64_t born;
+	const struct pp_region *region; /* of the ppdb_write under way */
 };
 
 /* For each merged write the operations that its conditions, and its value, come from. */
@@ -112,9 +113,12 @@ static size_t keep(ppdb_batch *b, const void *data, size_t size)
 
 static int collect(ppdb_batch *b, struct op op, ppdb_slice key, ppdb_slice val)
 {
-	struct pp_key k;
-	int rc = pp_args_key(&k, op.table, key);
+	int rc = 0;
 
+	if (op.table >= PP_TABLE_IDS)
+		rc = PPDB_TABLE_UNKNOWN; /* of other tables ppdb_write knows */
+	else if (key.size - 1 >= PP_KEY_MAX || !key.data)
+		rc = PPDB_KEYSIZE;
 	if (rc)
 		return pp_detail(rc, "%s", pp_error_text(rc));
 	rc = pp_args_value(val);
@@ -136,8 +140,12 @@ static int collect(ppdb_batch *b, struct op op, ppdb_slice key, ppdb_slice val)
 PPDB_API int ppdb_batch_put(ppdb_batch *b, ppdb_table table, ppdb_slice key, ppdb_slice val, const ppdb_wopts *opts)
 {
 	ppdb_wopts o;
+	uint64_t expires;
 	int rc = pp_args_copy(&o, sizeof(o), opts, PPDB_IFABSENT | PPDB_IFPRESENT, "options of a put in a batch");
 
+	if (rc)
+		return rc;
+	rc = pp_args_expires(NULL, PPDB_TABLE_DEFAULT, o.ttl_ms, &expires); /* is there such a time? */
 	if (rc)
 		return rc;
 	if (o.timeout_ms)
@@ -197,8 +205,11 @@ static int merge(const ppdb_batch *b, const struct op *op, struct pp_write *w, s
 	from->last = op->index;
 	w->value = b->bytes + op->value;
 	w->size = op->size;
-	w->expires_ms = pp_expiry(op->ttl_ms);
-	return 0;
+	if (op->kind == DEL || (!op->ttl_ms && !op->table)) {
+		w->expires_ms = 0;
+		return 0;
+	}
+	return pp_args_expires(b->region, op->table, op->ttl_ms, &w->expires_ms);
 }
 
 static void begin_write(const ppdb_batch *b, const struct op *op, struct pp_write *w, struct origin *from)
@@ -231,7 +242,7 @@ static int merge_all(ppdb_batch *b, const struct op **sorted, struct plan *p, si
 		rc = merge(b, sorted[i], w, &p->from[p->count - 1]);
 		if (rc) {
 			*failed = sorted[i]->index;
-			return pp_detail(rc, "two operations of the batch require two versions of one key");
+			return rc != PPDB_CONFLICT ? rc : pp_detail(rc, "two operations of the batch require two versions of one key");
 		}
 	}
 	if (p->count)
@@ -274,6 +285,8 @@ static size_t culprit(const struct plan *p, size_t write, int rc)
 	case PPDB_EXISTS:
 	case PPDB_NOTFOUND:
 		return p->from[write].flagged;
+	case PPDB_TABLE_UNKNOWN:
+		return p->from[write].last;
 	default:
 		return SIZE_MAX;
 	}
@@ -286,10 +299,12 @@ PPDB_API int ppdb_write(ppdb *db, ppdb_batch *b, const ppdb_wopts *opts, ppdb_se
 	struct plan p = {0};
 	int rc = pp_write_begin(&c, db, opts, PPDB_ASYNC, ticket);
 
-	if (!rc && c.w.expires_ms)
+	if (!rc && c.ttl_ms)
 		rc = pp_detail(-EINVAL, "times to live belong to the puts of a batch");
-	if (!rc)
+	if (!rc) {
+		b->region = &c.s->map->region;
 		rc = plan(b, &p, &blamed);
+	}
 	if (!rc && p.count) {
 		struct pp_batch_write w = {.writes = p.writes, .count = p.count};
 

@@ -15,6 +15,7 @@
 #define PP_CLIENT_INTERNAL_H
 
 #include "engine/store.h"
+#include "engine/table.h"
 #include "shm/clock.h"
 #include "shm/errors.h"
 #include "shm/reclaim.h"
@@ -62,6 +63,7 @@ struct pp_session {
 	struct pp_session *db_next, *db_prev;
 	struct pp_session *thread_next, **thread_link; /* NULL link: not a thread's own */
 	struct pp_session *idle_next;
+	struct ppdb_reservation *reservations; /* the owner's; of those that can still be published */
 };
 
 struct pp_lost { pp_a64 low, high; }; /* tickets in (low, high) did not survive */
@@ -156,6 +158,9 @@ static inline void pp_session_note(pp_a64 *newest, uint64_t tag)
 		pp_store_rlx(newest, tag);
 }
 
+/* ---- iterators, iter.c: of any table, the catalog too */
+int pp_iter_open(ppdb_view *, ppdb_table, const ppdb_iter_opts *, ppdb_iter **out);
+
 /* ---- mappings, map.c */
 /* fds are duplicated or mapped, never kept. control_fd < 0: none. */
 int pp_mapping_new(int fd, int control_fd, uint32_t control_slots, bool readonly, bool populate, struct pp_mapping **out);
@@ -169,6 +174,17 @@ static inline void pp_mapping_get(struct pp_mapping *m)
 int pp_guarded_read(struct pp_thread *, const struct pp_key *, uint64_t snapshot, struct pp_hit *);
 int pp_guarded_read_many(struct pp_thread *, const struct pp_key *, size_t n, uint64_t snapshot, struct pp_hit *, int *rcs);
 int pp_revoked(void);                        /* PPDB_EVICTED with its sentence */
+
+/* ---- reservations, reserve.c: the session's slot is about to be given back (`leave`), or is not ours any more */
+void pp_reservations_end(struct pp_session *, bool leave);
+
+/* ---- writes, write.c. These results: nothing happened, and another try may do, as long as pp_write_again says so (it may nap, and lets *s move to
+ * another mapping). `limit`: when to give up. */
+static inline bool pp_write_may_again(int rc)
+{
+	return rc == PPDB_OVERLOAD || rc == PPDB_DAEMON_GONE || rc == -ESTALE;
+}
+bool pp_write_again(struct ppdb *, struct pp_session *, uint64_t limit, int *rc);
 
 /* ---- link to the daemon, link.c */
 int pp_link_connect(const char *name);                       /* socket, or an error with detail */
@@ -190,9 +206,9 @@ uint64_t pp_link_inode(int fd);
 
 /* ---- options and keys, args.c */
 int pp_args_copy(void *known, size_t known_size, const void *given, uint32_t allowed_flags, const char *what);
-static inline int pp_args_key(struct pp_key *k, ppdb_table table, ppdb_slice key)
+static inline int pp_args_key(const struct pp_region *r, struct pp_key *k, ppdb_table table, ppdb_slice key)
 {
-	if (table != PPDB_TABLE_DEFAULT)
+	if (!pp_table_usable(r, table))
 		return PPDB_TABLE_UNKNOWN;
 	if (key.size - 1 >= PP_KEY_MAX || !key.data)
 		return PPDB_KEYSIZE;
@@ -201,6 +217,10 @@ static inline int pp_args_key(struct pp_key *k, ppdb_table table, ppdb_slice key
 	k->data = key.data;
 	return 0;
 }
+
+/* When a value of that time to live (0: the table's default) expires; 0 = never. -EINVAL: it would live too long to say. */
+#define PP_TTL_MAX_MS (UINT64_C(1) << 53)
+int pp_args_expires(const struct pp_region *, ppdb_table, uint64_t ttl_ms, uint64_t *expires_ms);
 
 static inline void pp_args_item(const struct pp_hit *h, ppdb_item *out)
 {

@@ -90,14 +90,23 @@ static void destroy(struct ppdb_iter *it)
 	free(it);
 }
 
-PPDB_API int ppdb_iter_open(ppdb_view *v, ppdb_table table, const ppdb_iter_opts *opts, ppdb_iter **out)
+static int unknown_table(void)
+{
+	return pp_detail(PPDB_TABLE_UNKNOWN, "%s", pp_error_text(PPDB_TABLE_UNKNOWN));
+}
+
+/* Its table is there still, or it is the catalog, which always is. */
+static inline bool usable(const struct ppdb_iter *it)
+{
+	return pp_table_usable(&it->view->s->map->region, it->opts.table) || it->opts.table == PP_TABLE_CATALOG;
+}
+
+int pp_iter_open(ppdb_view *v, ppdb_table table, const ppdb_iter_opts *opts, ppdb_iter **out)
 {
 	ppdb_iter_opts o;
 	struct ppdb_iter *it;
 	int rc = pp_args_copy(&o, sizeof(o), opts, 0, "ppdb_iter_open");
 
-	if (!rc && table != PPDB_TABLE_DEFAULT)
-		rc = pp_detail(PPDB_TABLE_UNKNOWN, "%s", pp_error_text(PPDB_TABLE_UNKNOWN));
 	if (!rc && (o.lower.size > PP_KEY_MAX || o.upper.size > PP_KEY_MAX || o.prefix.size > PP_KEY_MAX))
 		rc = pp_detail(PPDB_KEYSIZE, "a bound or prefix has at most %u bytes", PP_KEY_MAX);
 	if (!rc)
@@ -124,6 +133,15 @@ PPDB_API int ppdb_iter_open(ppdb_view *v, ppdb_table table, const ppdb_iter_opts
 	v->iters = it;
 	*out = it;
 	return 0;
+}
+
+PPDB_API int ppdb_iter_open(ppdb_view *v, ppdb_table table, const ppdb_iter_opts *opts, ppdb_iter **out)
+{
+	int rc = pp_view_state(v);
+
+	if (!rc && !pp_table_usable(&v->s->map->region, table))
+		rc = unknown_table();
+	return rc ? rc : pp_iter_open(v, table, opts, out);
 }
 
 PPDB_API void ppdb_iter_close(ppdb_iter *it)
@@ -285,7 +303,7 @@ static int go(struct ppdb_iter *it, enum move m, ppdb_slice key, ppdb_item *out)
 
 	if (!likely(!rc))
 		return rc;
-	rc = pp_guarded_move(it, move, (int)m, key, &hit);
+	rc = likely(usable(it)) ? pp_guarded_move(it, move, (int)m, key, &hit) : unknown_table();
 	if (likely(!rc)) {
 		it->at = PP_AT_ITEM;
 		it->key = hit.key;
@@ -319,6 +337,8 @@ static inline bool quick_next(struct ppdb_iter *it, ppdb_item *out)
 	bool there;
 
 	if (!likely(it->at == PP_AT_ITEM && !it->stale && !it->jump && v->snapshot == PP_LATEST && pp_view_ready(v) && v->s->tick > 1))
+		return false;
+	if (!likely(usable(it)))
 		return false;
 	if (!likely(pp_hold_enter(&v->s->t))) /* evicted: the long way says so */
 		return false;

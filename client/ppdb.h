@@ -81,7 +81,7 @@ typedef struct ppdb_cq ppdb_cq;     /* waits for durability in an event loop */
 typedef struct ppdb_batch ppdb_batch; /* writes that are to be done together */
 typedef struct ppdb_feed ppdb_feed; /* a position in the stream of changes */
 
-typedef uint32_t ppdb_table; /* keyspace */
+typedef uint32_t ppdb_table; /* keyspace: PPDB_TABLE_DEFAULT, or what ppdb_table_open gave */
 #define PPDB_TABLE_DEFAULT 0u
 
 /* Position in the order of commits, and ticket to wait for. 0 = none. Valid for every process of the same store. */
@@ -197,9 +197,11 @@ enum ppdb_write_flags {
 	PPDB_IFPRESENT = 4u /* only if there is such a key, else PPDB_NOTFOUND */
 };
 
+#define PPDB_TTL_NEVER UINT64_MAX /* as ttl_ms: never, whatever the table's default is */
+
 typedef struct ppdb_wopts {
 	uint32_t size, flags;  /* sizeof, ppdb_write_flags */
-	uint64_t ttl_ms;       /* the value vanishes after this many milliseconds; 0 = never */
+	uint64_t ttl_ms;       /* the value vanishes after this many milliseconds (at most 2^53); 0 = after the table's default, if it has one */
 	uint64_t timeout_ms;   /* bound of the whole call; 0 = 1 s for room in the log, then until durable (30 s without a ppdbd) */
 } ppdb_wopts;
 
@@ -220,6 +222,12 @@ PPDB_API int ppdb_put(ppdb *db, ppdb_table table, ppdb_slice key, ppdb_slice val
 
 /* Removes a key. Errors: PPDB_NOTFOUND. Works on a full store. Flags: PPDB_ASYNC only; ttl_ms must be 0. */
 PPDB_API int ppdb_del(ppdb *db, ppdb_table table, ppdb_slice key, const ppdb_wopts *opts, ppdb_seq *ticket);
+
+/*
+ * Gives a key that is there a new time to live, counted from now; its value stays and its version grows as with every write. ttl_ms as in ppdb_wopts:
+ * 0 = the table's default, PPDB_TTL_NEVER. Errors: PPDB_NOTFOUND. Flags: PPDB_ASYNC only; opts->ttl_ms must be 0.
+ */
+PPDB_API int ppdb_touch(ppdb *db, ppdb_table table, ppdb_slice key, uint64_t ttl_ms, const ppdb_wopts *opts, ppdb_seq *ticket);
 
 /*
  * Stores a value if the key's version (ppdb_item.version) is `version`; 0 = the key must be absent.
@@ -250,7 +258,8 @@ PPDB_API int ppdb_add_i64(ppdb *db, ppdb_table table, ppdb_slice key, int64_t de
 PPDB_API int ppdb_batch_new(ppdb *db, ppdb_batch **out);
 
 /* Adds a put. opts: flags PPDB_IFABSENT or PPDB_IFPRESENT; ttl_ms counts from ppdb_write; timeout_ms must be 0.
- * Errors: PPDB_KEYSIZE, PPDB_VALSIZE, PPDB_TABLE_UNKNOWN, -EINVAL, -E2BIG (options, or too many keys), -ENOMEM; the batch is as it was. */
+ * Errors: PPDB_KEYSIZE, PPDB_VALSIZE, -EINVAL, -E2BIG (options, or too many keys), -ENOMEM; the batch is as it was. Whether the table is there
+ * ppdb_write finds out. */
 PPDB_API int ppdb_batch_put(ppdb_batch *batch, ppdb_table table, ppdb_slice key, ppdb_slice val, const ppdb_wopts *opts);
 
 /* Adds a delete; a key that is missing then is no error. Errors as ppdb_batch_put. */
@@ -280,6 +289,81 @@ PPDB_API void ppdb_batch_free(ppdb_batch *batch);
  * Crash: all or nothing.
  */
 PPDB_API int ppdb_write(ppdb *db, ppdb_batch *batch, const ppdb_wopts *opts, ppdb_seq *ticket, size_t *failed);
+/* ---- values that are filled in place ---------------------------------------------------------------------------- */
+
+/*
+ * Reserves space in shared memory for a value of `size` bytes: *data, which the caller fills, and *out, which it then publishes under `key` (copied here) or
+ * cancels. Until then nobody sees anything of it. Both are done by the thread that reserved, which may have 16 open; the bytes may be filled by any.
+ * *data is 8-byte aligned and valid until publish or cancel has returned; after a publish that took place it must not be written any more.
+ * A reservation becomes void (PPDB_EVICTED at publish) when its thread ends, the handle detaches, or a restart replaces the arena; it still has to be cancelled.
+ * Errors: PPDB_VALSIZE; PPDB_FULL; PPDB_KEYSIZE; PPDB_TABLE_UNKNOWN; PPDB_READONLY; -EBUSY 16 are open; -ENOSPC no slot; -ENOMEM; -EINVAL; PPDB_FORKED.
+ * Crash: ppdbd frees the space.
+ */
+typedef struct ppdb_reservation ppdb_reservation;
+PPDB_API int ppdb_reserve(ppdb *db, ppdb_table table, ppdb_slice key, size_t size, ppdb_reservation **out, void **data);
+
+/*
+ * Stores what was filled in: as ppdb_put, but without a copy. When it took place (PPDB_OK, or a ticket) the reservation is gone; else it stays, to be
+ * published again or cancelled. Errors: as ppdb_put; PPDB_EVICTED the reservation is void; -EINVAL another thread's. Flags as ppdb_put.
+ * Crash: the write happened wholly or not at all.
+ */
+PPDB_API int ppdb_publish(ppdb_reservation *reservation, const ppdb_wopts *opts, ppdb_seq *ticket);
+
+/* Gives the space back. By the thread that reserved, or when it has ended. NULL is allowed. In a forked child it only frees. */
+PPDB_API void ppdb_cancel(ppdb_reservation *reservation);
+
+/* ---- tables ----------------------------------------------------------------------------------------------------- */
+
+enum ppdb_table_flags {
+	PPDB_CREATE = 1u,   /* make the table if there is none of that name */
+	PPDB_EXCLUSIVE = 2u /* with PPDB_CREATE: PPDB_EXISTS if there is one */
+};
+
+typedef struct ppdb_table_opts {
+	uint32_t size, flags;  /* sizeof, ppdb_table_flags */
+	uint64_t quota_bytes;  /* of a new table: what its keys and values may take; 0 = no limit */
+	uint64_t ttl_ms;       /* of a new table: time to live of values that are written with ttl_ms 0; 0 = for ever */
+} ppdb_table_opts;
+
+/*
+ * Finds the table `name` (1 to 255 bytes, no NUL) and stores its number in *out; with PPDB_CREATE makes it when there is none. The
+ * number is good for every process, as long as the table exists and also after restarts, and is never given to another table. Quota and time
+ * to live are those of its creation. At most 16,384 tables at a time. It returns when the table is durable, whoever made it.
+ * Errors: PPDB_TABLE_UNKNOWN no such table; PPDB_EXISTS; PPDB_FULL too many tables, or the arena; -EINVAL a bad name or ttl_ms, or PPDB_EXCLUSIVE
+ * alone; -E2BIG; PPDB_READONLY (PPDB_CREATE on a read-only handle, where there is none); else as ppdb_put.
+ * Quota: a write that would make keys and values together larger gives PPDB_FULL with a sentence that names the table; a delete never does. Each write is counted right
+ * after it took place: writers that write at the same moment may pass the check together, each with one write; a writer that is killed between
+ * the two leaves the count wrong by that write until the next cold start, which counts anew. Expired values count until they are swept.
+ * Threads: any. Blocks as a write does.
+ * Crash: the table exists or it does not; ppdbd takes back what a killed call held.
+ */
+PPDB_API int ppdb_table_open(ppdb *db, const char *name, const ppdb_table_opts *opts, ppdb_table *out);
+
+/*
+ * Drops a table with all that is in it; returns when that is durable. From then on every call with its number gives PPDB_TABLE_UNKNOWN, open views
+ * and iterators included; what they have handed out before stays readable as long as they promised. Its space comes back in the background.
+ * Another table of that name may be made at once; it has another number.
+ * Errors: PPDB_TABLE_UNKNOWN; PPDB_READONLY; -EINVAL; else as ppdb_del. PPDB_TIMEOUT, PPDB_DAEMON_GONE and the log's -errno: it may be dropped, but
+ * not known to be durable.
+ * Crash: the table exists, whole, or it does not.
+ */
+PPDB_API int ppdb_table_drop(ppdb *db, const char *name);
+
+typedef struct ppdb_table_info {
+	const char *name;      /* valid inside the callback */
+	ppdb_table table;
+	uint32_t reserved;
+	uint64_t quota_bytes, ttl_ms;     /* 0 = none */
+	uint64_t created_ms;              /* CLOCK_REALTIME milliseconds */
+	uint64_t used_bytes, keys;        /* see ppdb_table_open for how exact */
+} ppdb_table_info;
+
+/*
+ * Calls `each` for every table but the default one, in order of names, until it returns something else than 0; that is then the result. It may call
+ * ppdb functions. Tables that come or go meanwhile may be met or not. Works on read-only handles.
+ * Errors: as ppdb_view_begin.
+ */
+PPDB_API int ppdb_table_list(ppdb *db, int (*each)(void *ctx, const ppdb_table_info *info), void *ctx);
 
 /* ---- durability ------------------------------------------------------------------------------------------------- */
 

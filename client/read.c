@@ -43,7 +43,7 @@ PPDB_API int ppdb_get(ppdb *db, ppdb_table table, ppdb_slice key, void *buf, siz
 
 	if (!likely(!rc))
 		return rc;
-	rc = pp_args_key(&k, table, key);
+	rc = pp_args_key(&s->map->region, &k, table, key);
 	if (!likely(!rc))
 		return pp_detail(rc, "%s", pp_error_text(rc));
 	rc = enter(db, &s);

@@ -79,6 +79,7 @@ static void drop_slot(struct pp_session *s, bool leave)
 
 	if (!m)
 		return;
+	pp_reservations_end(s, leave);
 	s->map = NULL;
 	if (leave)
 		pp_slot_leave(&s->t);

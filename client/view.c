@@ -234,7 +234,7 @@ PPDB_API int ppdb_view_get(ppdb_view *v, ppdb_table table, ppdb_slice key, ppdb_
 
 	if (!likely(!rc))
 		return rc;
-	rc = pp_args_key(&k, table, key);
+	rc = pp_args_key(&v->s->map->region, &k, table, key);
 	if (likely(!rc && v->snapshot == PP_LATEST && !v->s->t.record && pp_read_quick(&v->s->t, &k, &hit))) {
 		pp_session_note(&v->s->seen, hit.tag);
 		pp_args_item(&hit, out);
@@ -276,7 +276,7 @@ static int portion(struct ppdb_view *v, ppdb_table table, const ppdb_slice *keys
 	size_t start = 0;
 
 	for (size_t i = 0; i <= n; i++) {
-		int rc = i < n ? pp_args_key(&k[i], table, keys[i]) : PPDB_KEYSIZE;
+		int rc = i < n ? pp_args_key(&v->s->map->region, &k[i], table, keys[i]) : PPDB_KEYSIZE;
 
 		if (!rc)
 			continue;

@@ -26,13 +26,6 @@ uint64_t pp_write_left(const struct pp_write_call *c)
 	return remaining(c, UINT64_MAX);
 }
 
-uint64_t pp_expiry(uint64_t ttl_ms)
-{
-	uint64_t now = pp_wall_ms();
-
-	return !ttl_ms || ttl_ms > UINT64_MAX - now ? 0 : now + ttl_ms;
-}
-
 int pp_write_begin(struct pp_write_call *c, ppdb *db, const ppdb_wopts *opts, uint32_t allowed, ppdb_seq *ticket)
 {
 	ppdb_wopts o;
@@ -40,6 +33,7 @@ int pp_write_begin(struct pp_write_call *c, ppdb *db, const ppdb_wopts *opts, ui
 
 	memset(&c->w, 0, sizeof(c->w));
 	c->batch = NULL;
+	c->reserved = NULL;
 	if (ticket)
 		*ticket = 0;
 	if (rc)
@@ -55,20 +49,22 @@ int pp_write_begin(struct pp_write_call *c, ppdb *db, const ppdb_wopts *opts, ui
 	c->async = o.flags & PPDB_ASYNC;
 	c->deadline = o.timeout_ms ? pp_deadline_ns(o.timeout_ms > UINT64_MAX / PP_NS_PER_MS ? UINT64_MAX :
 		o.timeout_ms * PP_NS_PER_MS) : 0;
-	c->w.expires_ms = pp_expiry(o.ttl_ms);
+	c->ttl_ms = o.ttl_ms;
 	c->w.flags = pp_write_conditions(o.flags);
 	return 0;
 }
 
-static int begin(struct pp_write_call *c, ppdb *db, ppdb_table table, ppdb_slice key, const ppdb_wopts *opts, uint32_t allowed,
+int pp_write_begin_key(struct pp_write_call *c, ppdb *db, ppdb_table table, ppdb_slice key, const ppdb_wopts *opts, uint32_t allowed,
 	ppdb_seq *ticket)
 {
 	int rc = pp_write_begin(c, db, opts, allowed, ticket);
 
 	if (rc)
 		return rc;
-	rc = pp_args_key(&c->w.key, table, key);
-	return rc ? pp_detail(rc, "%s", pp_error_text(rc)) : 0;
+	rc = pp_args_key(&c->s->map->region, &c->w.key, table, key);
+	if (rc)
+		return pp_detail(rc, "%s", pp_error_text(rc));
+	return likely(!c->ttl_ms && !table) ? 0 : pp_args_expires(&c->s->map->region, table, c->ttl_ms, &c->w.expires_ms);
 }
 
 int pp_args_value(ppdb_slice val)
@@ -92,20 +88,20 @@ static int set_value(struct pp_write_call *c, ppdb_slice val)
 }
 
 /* No room, or no arena to write to. True: try again, another daemon or arena may be there. Otherwise *rc says what is wrong. */
-static bool no_room(struct pp_write_call *c, uint64_t limit, int *rc)
+bool pp_write_again(struct ppdb *db, struct pp_session *s, uint64_t limit, int *rc)
 {
-	struct pp_mapping *before = c->s->map;
+	struct pp_mapping *before = s->map;
 	struct timespec nap = pp_timespec(NAP_NS);
 
 	if (*rc == -ESTALE)
-		pp_link_hurry(c->db);
+		pp_link_hurry(db);
 	else
-		pp_link_poll(c->db, true);
-	if (pp_session_move(c->s)) {
+		pp_link_poll(db, true);
+	if (pp_session_move(s)) {
 		*rc = -ENOSPC;
 		return false;
 	}
-	if (c->s->map != before)
+	if (s->map != before)
 		return true;
 	if ((*rc == PPDB_DAEMON_GONE || *rc == -ESTALE) && pp_now_ns() < limit) {
 		nanosleep(&nap, NULL);
@@ -115,7 +111,7 @@ static bool no_room(struct pp_write_call *c, uint64_t limit, int *rc)
 		*rc = pp_detail(PPDB_DAEMON_GONE, "a restart of ppdbd gives the store another arena, which is not ready yet; try again");
 		return false;
 	}
-	if (*rc == PPDB_OVERLOAD && pp_link_down(c->db, NULL))
+	if (*rc == PPDB_OVERLOAD && pp_link_down(db, NULL))
 		*rc = PPDB_DAEMON_GONE;
 	if (*rc == PPDB_DAEMON_GONE)
 		pp_detail(*rc, "the log ring is full and ppdbd is gone; start it with 'ppdb start'");
@@ -144,12 +140,18 @@ int pp_write_finish(struct pp_write_call *c, ppdb_seq *ticket)
 
 	for (;;) {
 		rc = run(c);
-		if (likely(rc != PPDB_OVERLOAD && rc != PPDB_DAEMON_GONE && rc != -ESTALE))
+		if (!likely(!c->reserved) && !c->w.reserved)
+			pp_reservation_used(c->reserved);
+		if (likely(!pp_write_may_again(rc)))
 			break;
 		if (!limit)
 			limit = c->deadline ? c->deadline : pp_now_ns() + PP_ROOM_NS;
-		if (!no_room(c, limit, &rc))
+		if (!pp_write_again(c->db, c->s, limit, &rc))
 			break;
+		if (c->reserved && !pp_reservation_holds(c->reserved)) {
+			rc = pp_detail(PPDB_EVICTED, "the arena was replaced by a restart, and the reservation went with it: reserve again");
+			break;
+		}
 	}
 	/* also what a failed precondition saw: a snapshot begun later must hold it */
 	pp_session_note(&c->s->seen, c->w.tag);
@@ -164,7 +166,7 @@ int pp_write_finish(struct pp_write_call *c, ppdb_seq *ticket)
 PPDB_API int ppdb_put(ppdb *db, ppdb_table table, ppdb_slice key, ppdb_slice val, const ppdb_wopts *opts, ppdb_seq *ticket)
 {
 	struct pp_write_call c;
-	int rc = begin(&c, db, table, key, opts, PPDB_ASYNC | PPDB_IFABSENT | PPDB_IFPRESENT, ticket);
+	int rc = pp_write_begin_key(&c, db, table, key, opts, PPDB_ASYNC | PPDB_IFABSENT | PPDB_IFPRESENT, ticket);
 
 	if (!rc)
 		rc = set_value(&c, val);
@@ -174,13 +176,29 @@ PPDB_API int ppdb_put(ppdb *db, ppdb_table table, ppdb_slice key, ppdb_slice val
 PPDB_API int ppdb_del(ppdb *db, ppdb_table table, ppdb_slice key, const ppdb_wopts *opts, ppdb_seq *ticket)
 {
 	struct pp_write_call c;
-	int rc = begin(&c, db, table, key, opts, PPDB_ASYNC, ticket);
+	int rc = pp_write_begin_key(&c, db, table, key, opts, PPDB_ASYNC, ticket);
 
-	if (!rc && c.w.expires_ms)
+	if (!rc && c.ttl_ms)
 		rc = pp_detail(-EINVAL, "a delete has no time to live");
 	if (rc)
 		return rc;
 	c.w.flags = PP_W_DELETE;
+	c.w.expires_ms = 0; /* the table's default is for values */
+	return pp_write_finish(&c, ticket);
+}
+
+PPDB_API int ppdb_touch(ppdb *db, ppdb_table table, ppdb_slice key, uint64_t ttl_ms, const ppdb_wopts *opts, ppdb_seq *ticket)
+{
+	struct pp_write_call c;
+	int rc = pp_write_begin_key(&c, db, table, key, opts, PPDB_ASYNC, ticket);
+
+	if (!rc && c.ttl_ms)
+		rc = pp_detail(-EINVAL, "ppdb_touch has its time to live as an argument, not in the options");
+	if (!rc)
+		rc = pp_args_expires(&c.s->map->region, table, ttl_ms, &c.w.expires_ms);
+	if (rc)
+		return rc;
+	c.w.flags = PP_W_TOUCH;
 	return pp_write_finish(&c, ticket);
 }
 
@@ -188,7 +206,7 @@ PPDB_API int ppdb_cas(ppdb *db, ppdb_table table, ppdb_slice key, uint64_t versi
 	uint64_t *newver, ppdb_seq *ticket)
 {
 	struct pp_write_call c;
-	int rc = begin(&c, db, table, key, opts, PPDB_ASYNC, ticket);
+	int rc = pp_write_begin_key(&c, db, table, key, opts, PPDB_ASYNC, ticket);
 
 	if (!rc)
 		rc = set_value(&c, val);
@@ -207,11 +225,12 @@ PPDB_API int ppdb_add_i64(ppdb *db, ppdb_table table, ppdb_slice key, int64_t de
 {
 	struct pp_write_call c;
 	ppdb_seq mine = 0;
-	int rc = begin(&c, db, table, key, opts, PPDB_ASYNC | PPDB_IFABSENT | PPDB_IFPRESENT, ticket);
+	int rc = pp_write_begin_key(&c, db, table, key, opts, PPDB_ASYNC | PPDB_IFABSENT | PPDB_IFPRESENT, ticket);
 
 	if (rc)
 		return rc;
-	c.w.flags |= PP_W_ADD | (c.w.expires_ms ? 0 : PP_W_KEEPTTL);
+	c.w.flags |= PP_W_ADD | (c.ttl_ms ? 0 : PP_W_KEEPTTL);
+	c.w.fresh_expires_ms = c.w.expires_ms;
 	c.w.delta = delta;
 	c.w.initial = initial;
 	rc = pp_write_finish(&c, &mine);

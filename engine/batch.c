@@ -245,6 +245,8 @@ static int install_one(struct try *y, size_t i)
 	} while (rc == -EAGAIN);
 	pp_install_end(&a);
 	y->w->writes[i].tag = w.tag;
+	y->w->writes[i].more_bytes = w.more_bytes;
+	y->w->writes[i].more_keys = w.more_keys;
 	y->w->writes[i].version = rc ? w.version : pp_version_seq(pp_version_at(y->t, a.version));
 	if (w.tag > y->w->tag)
 		y->w->tag = w.tag;
@@ -256,6 +258,10 @@ static int install_all(struct try *y)
 	int rc = 0;
 
 	for (size_t i = 0; i < y->w->count && !rc; i++) {
+		struct pp_write *w = &y->w->writes[i];
+
+		/* in key order: those of a table follow one another */
+		w->before_bytes = i && w[-1].key.table == w->key.table ? w[-1].before_bytes + w[-1].more_bytes : 0;
 		rc = install_one(y, i);
 		pp_notes_clear(y->t);
 		if (rc)
@@ -270,6 +276,7 @@ static void tidy(struct try *y)
 	for (size_t i = 0; i < y->w->count; i++) {
 		pp_ref version = pp_load_rlx(&y->b->version[i]); /* owner */
 
+		pp_install_count(y->t, &y->w->writes[i]);
 		if (!(pp_version_flags(pp_version_at(y->t, version)) & PP_V_GUARD))
 			pp_install_tidy(y->t, pp_version_cell(y->t, version), pp_version_seq(pp_version_at(y->t, version)));
 	}
@@ -382,8 +389,8 @@ static int check_writes(struct pp_batch_write *w)
 		w->failed = i;
 		if (rc)
 			return rc;
-		if (one->flags & PP_W_ADD || (i && order(one - 1, one) >= 0))
-			return pp_detail(-EINVAL, "the writes of a batch must be in rising order of keys, without additions");
+		if (one->flags & (PP_W_ADD | PP_W_TOUCH) || (i && order(one - 1, one) >= 0))
+			return pp_detail(-EINVAL, "the writes of a batch must be in rising order of keys, without additions and touches");
 	}
 	return 0;
 }

@@ -333,6 +333,8 @@ int pp_keeper_house(struct pp_keeper *k)
 	pp_reap_step(k);
 	more |= todo_step(k);
 	more |= leaf_step(k);
+	more |= pp_catalog_step(k);
+	more |= pp_expire_step(k);
 	more |= pp_alloc_sweep(&k->house, &k->house.safe, &k->sweep_cursor, SWEEP_PAGES) > 0;
 	hints_step(k);
 	more |= pp_gather_step(k);

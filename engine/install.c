@@ -20,6 +20,7 @@
 #include "engine/hint.h"
 #include "engine/index_internal.h"
 #include "engine/move.h"
+#include "engine/reserve.h"
 #include "engine/ring.h"
 #include "engine/shards.h"
 #include "engine/stat.h"
@@ -38,7 +39,8 @@ void pp_install_init(struct pp_install *a, struct pp_thread *t, struct pp_write 
 {
 	a->t = t;
 	a->w = w;
-	a->block = 0;
+	a->block = w->reserved;
+	a->block_room = UINT64_MAX; /* of a reserved one: it has been judged */
 	a->batch = NULL;
 	pp_keybuf_set(&a->key, w->key.table, w->key.data, w->key.size);
 	a->hash = pp_key_hash(&w->key);
@@ -98,9 +100,43 @@ static uint64_t seq_over(struct pp_install *a, struct pp_version *head)
 	return next_seq(a, pp_version_seq(head) - undone);
 }
 
-static unsigned version_flags(const struct pp_write *w)
+static void fill(struct pp_version *v, uint64_t seq, const struct pp_write *w)
 {
-	return (w->flags & PP_W_DELETE ? PP_V_TOMBSTONE : 0) | (w->flags & PP_W_GUARD ? PP_V_GUARD : 0);
+	if (__builtin_expect(w->reserved != 0, 0))
+		pp_reserve_fill(v, seq, w);
+	else
+		pp_version_fill(v, seq, (w->flags & PP_W_DELETE ? PP_V_TOMBSTONE : 0) | (w->flags & PP_W_GUARD ? PP_V_GUARD : 0), w->value, w->size,
+				w->expires_ms);
+}
+
+/* ---- the table -------------------------------------------------------------------------------------------------- */
+
+static int known_table(const struct pp_thread *t, const struct pp_write *w)
+{
+	if (__builtin_expect(pp_table_usable(t->region, w->key.table), 1) || w->key.table == PP_TABLE_CATALOG || w->flags & PP_W_SWEEP)
+		return 0;
+	return pp_detail(PPDB_TABLE_UNKNOWN, "%s", pp_error_text(PPDB_TABLE_UNKNOWN));
+}
+
+/* Named tables: is there room in the quota, and what will have changed? */
+static __attribute__((noinline)) int judge_table(struct pp_install *a, const struct pp_base *b)
+{
+	struct pp_write *w = a->w;
+	bool stores = !(w->flags & PP_W_DELETE);
+
+	w->more_keys = w->more_bytes = 0;
+	if (w->flags & PP_W_GUARD || w->key.table >= PP_TABLE_IDS)
+		return 0;
+	w->more_keys = (int64_t)stores - b->stored;
+	w->more_bytes = (int64_t)(stores ? w->key.size + w->size : 0) - (int64_t)(b->stored ? w->key.size + b->size : 0);
+	return w->more_bytes > 0 ? pp_table_room(a->t, w->key.table, w->before_bytes + w->more_bytes) : 0;
+}
+
+static int judge(struct pp_install *a, const struct pp_base *b)
+{
+	int rc = pp_precond_judge(a->w, b, a->number);
+
+	return __builtin_expect(a->w->key.table && !rc, 0) ? judge_table(a, b) : rc;
 }
 
 /* ---- an existing cell ------------------------------------------------------------------------------------------- */
@@ -192,7 +228,7 @@ static int overwrite(struct pp_install *a, pp_ref cell_ref)
 		pp_base_look(t, cell, &base);
 		if (pp_damage(t))
 			return pp_damage_report(t);
-		rc = pp_precond_judge(a->w, &base, a->number);
+		rc = judge(a, &base);
 		if (rc)
 			return pp_load_acq(&cell->head) == PP_DEAD ? -EAGAIN : rc;
 		rc = separate_block(a, cell_ref);
@@ -201,8 +237,7 @@ static int overwrite(struct pp_install *a, pp_ref cell_ref)
 		v = pp_version_at(t, block_version(a->block));
 		pp_store_rlx(&v->state, undecided(a)); /* published by the CAS below */
 		pp_store_rlx(&v->older, head);
-		pp_version_fill(v, seq_over(a, pp_version_at(t, head)), version_flags(a->w), a->w->value, a->w->size,
-				a->w->expires_ms);
+		fill(v, seq_over(a, pp_version_at(t, head)), a->w);
 		gen = pp_gen_of(t->region, a->block);
 		announce(a, block_version(a->block), a->block);
 		pp_note_block(t, PP_NOTE_VERSION, a->block, PP_LINK(cell_ref, pp_gen_of(t->region, cell_ref)));
@@ -218,7 +253,7 @@ static int overwrite(struct pp_install *a, pp_ref cell_ref)
 	pp_alloc_live(t, a->block, gen);
 	a->cell = cell_ref;
 	a->version = block_version(a->block);
-	a->block = 0;
+	a->block = a->w->reserved = 0;
 	return 0;
 }
 
@@ -238,7 +273,7 @@ static void first_version(struct pp_install *a, pp_ref version)
 
 	pp_store_rlx(&v->state, undecided(a)); /* published with the cell */
 	pp_store_rlx(&v->older, 0);
-	pp_version_fill(v, next_seq(a, floor), version_flags(a->w), a->w->value, a->w->size, a->w->expires_ms);
+	fill(v, next_seq(a, floor), a->w);
 }
 
 /* Allocates the cell, and the version's own block when it does not fit in. */
@@ -247,7 +282,7 @@ static int cell_new(struct pp_install *a, pp_ref *cell, pp_ref *version)
 	struct pp_thread *t = a->t;
 	uint64_t key_bytes = (sizeof(struct pp_cell) + a->w->key.size + 7) & ~UINT64_C(7);
 	uint64_t bytes = key_bytes + pp_version_bytes(a->w->size, a->w->expires_ms);
-	bool inlined = bytes <= PP_INLINE_MAX;
+	bool inlined = bytes <= PP_INLINE_MAX && !a->w->reserved;
 	struct pp_cell *c;
 	int rc = pp_alloc(t, inlined ? bytes : key_bytes, PP_KIND_CELL, cell);
 
@@ -274,7 +309,7 @@ static int judge_absent(struct pp_install *a)
 {
 	struct pp_base none = {0};
 
-	return pp_precond_judge(a->w, &none, a->number);
+	return judge(a, &none);
 }
 
 /* Links a fresh cell at `place`. -EAGAIN: the leaf changed. */
@@ -302,7 +337,7 @@ static int create(struct pp_install *a, unsigned list, struct pp_place *place)
 		return rc;
 	}
 	if (own)
-		a->block = 0;
+		a->block = a->w->reserved = 0;
 	pp_add_rlx(&pp_engine(t)->shard[pp_shard_of(t, &a->key.key, a->hash)].keys, 1); /* stat */
 	pp_hint_enter(t, a->hash, cell);
 	a->cell = cell;
@@ -327,8 +362,10 @@ int pp_install(struct pp_install *a)
 	pp_ref cell = find_hint(a);
 	unsigned list = pp_list_of(t, a->hash);
 	struct pp_place place;
-	int rc;
+	int rc = known_table(t, a->w);
 
+	if (__builtin_expect(rc, 0))
+		return rc;
 	if (cell) {
 		rc = overwrite(a, cell);
 		if (rc != -EAGAIN)
@@ -356,7 +393,8 @@ void pp_install_end(struct pp_install *a)
 	if (!a->block)
 		return;
 	unlist(a, block_version(a->block));
-	pp_alloc_cancel(a->t, a->block);
+	if (!a->w->reserved)
+		pp_alloc_cancel(a->t, a->block);
 	a->block = 0;
 }
 

@@ -5,6 +5,7 @@
 #define PP_ENGINE_INSTALL_H
 
 #include "engine/precond.h"
+#include "engine/table.h"
 #include "engine/version.h"
 
 /* One key's write under way. */
@@ -26,8 +27,8 @@ struct pp_install {
 void pp_install_init(struct pp_install *, struct pp_thread *, struct pp_write *);
 
 /*
- * Installs the version of a->w; the caller is inside a read section. 0; -EAGAIN: the place changed, again (after a back-off);
- * PPDB_CONFLICT, EXISTS, NOTFOUND, TYPE: the key is not as the write wants it; PPDB_FULL, OVERLOAD, CORRUPT, -ESTALE. On an error nothing is
+ * Installs the version of a->w; the caller is inside a read section, where the table is looked for too (engine/catalog.c). 0; -EAGAIN: the place changed, again (after a back-off);
+ * PPDB_CONFLICT, EXISTS, NOTFOUND, TYPE: the key is not as the write wants it; PPDB_TABLE_UNKNOWN; PPDB_FULL (arena, or quota), OVERLOAD, CORRUPT, -ESTALE. On an error nothing is
  * installed. The slot's op_version names the version from before it can be found (pp_install_done).
  * Crash: noted; installed or not.
  */
@@ -45,6 +46,13 @@ bool pp_await_memory(struct pp_thread *, uint64_t deadline_ns);
 
 /* After the commit: takes out what the new version with this seq made superfluous below it; bounded. */
 void pp_install_tidy(struct pp_thread *, pp_ref cell, uint64_t seq);
+
+/* Right after the commit, still inside the section: the usage of a named table. */
+static inline void pp_install_count(struct pp_thread *t, const struct pp_write *w)
+{
+	if (__builtin_expect(w->key.table, 0) && w->key.table < PP_TABLE_IDS)
+		pp_table_count(t, w->key.table, w->more_bytes, w->more_keys);
+}
 
 /* The operation's version is decided: the reaper need not settle it. */
 void pp_install_done(struct pp_thread *);

@@ -136,6 +136,7 @@ static void adopt(struct pp_keeper *k, const struct pp_wal_recovered *log)
 		pp_store_rel(&g->settled_epoch, log->last.epoch);
 	pp_store_rel(&g->failed, 0);
 	k->todo_overflow = 1;
+	pp_store_rel(&k->catalog_changed, 1); /* what its dead clients and our predecessor left half done */
 }
 
 /* ---- cold ------------------------------------------------------------------------------------------------------- */
@@ -191,6 +192,8 @@ static int fill_cold(struct pp_keeper *k, struct pp_ckpt_reader *ckpt, struct pp
 		rc = read_floors(k, ckpt);
 	if (!rc)
 		rc = pp_recover_cold(k, log, ckpt);
+	if (!rc)
+		rc = pp_catalog_recover(k);
 	if (rc == PPDB_FULL && pp_load_acq(&g->committed_segments) >= k->region.fixed.max_segments)
 		pp_detail(rc, "the store does not fit into the limit of %llu MiB: start ppdbd with more, say --memory %lluM; nothing is lost",
 			  (unsigned long long)(k->region.fixed.memory_max >> 20), (unsigned long long)(k->region.fixed.memory_max >> 19));
@@ -355,6 +358,7 @@ static void free_all(struct pp_keeper *k)
 	free(k->hint_walk);
 	pp_shards_free(k->shards);
 	pp_pins_free(k->pins);
+	pp_catalog_free(k);
 	pp_safe_clear(&k->house.safe);
 	pp_safe_clear(&k->stepper.safe);
 	pp_safe_clear(&k->ckpt.safe);

@@ -13,6 +13,7 @@
 #include "engine/hint.h"
 #include "engine/index.h"
 #include "engine/keeper.h"
+#include "engine/sweep.h"
 #include "engine/wal.h"
 #include "shm/reclaim.h"
 
@@ -92,6 +93,8 @@ struct pp_keeper {
 	struct pp_todo *todo;
 	pp_a32 todo_overflow;              /* cells were dropped from the queue: sweep the leaves */
 	pp_a32 stopping;
+	pp_a32 catalog_changed;            /* step: a record of the catalog was logged */
+	pp_a64 next_expiry_ms;             /* when the first value expires that no walk has met since; 0: look at once */
 	pp_a64 logged_bytes;               /* since start; step writes */
 	pp_a64 superseded_bytes;           /* of these, in place of older versions; step writes */
 
@@ -100,6 +103,10 @@ struct pp_keeper {
 	struct pp_round round;
 	uint64_t sweep_cursor;
 	struct pp_gather gather;
+	struct pp_catalog *catalog;        /* engine/catalog.c; made when there is something in it */
+	struct { uint64_t compare_ns, settle_ns, again_ns; } catalog_next; /* not before that: when it changed; when lines are half made; dropped tables */
+	struct pp_sweep expire;            /* the walk for expired values; not again before: */
+	uint64_t expire_ns, expire_began_ns;
 	struct pp_release release;
 	uint64_t release_ns;
 	struct { unsigned list; bool active; uint8_t *key; uint32_t key_size; uint64_t started_ns; } leaf_sweep;

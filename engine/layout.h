@@ -13,6 +13,8 @@
  *
  *   version            state, older, seq, length, value; inline behind a key cell's key, or a block of its own
  *
+ * Named tables have a line each in the directory (struct pp_table), found by their id alone.
+ *
  * Key bytes are `table (4 bytes, big-endian)` followed by the user's key, so byte order over all tables is memcmp order.
  */
 #ifndef PP_ENGINE_LAYOUT_H
@@ -27,6 +29,9 @@
 #define PP_SHARDS_MAX 256
 #define PP_BOUND_WORDS 4
 #define PP_FLOORS 4096
+#define PP_TABLES 16384                    /* lines of the directory: named tables at a time */
+#define PP_TABLE_CATALOG UINT32_C(0xfffffffe) /* the table of tables; no id of another reaches PP_TABLE_IDS */
+#define PP_TABLE_IDS UINT32_C(0xfffffff0)
 
 /* ---- words ------------------------------------------------------------------------------------------------------ */
 
@@ -77,7 +82,7 @@ struct pp_version {
 	uint64_t seq_flags;                /* seq << 16 | flags; immutable */
 	uint32_t size;                     /* value bytes; immutable */
 	uint32_t cell_back;                /* inline: bytes back to the payload of its key cell; 0: its own block, `cell` before it */
-	/* uint64_t expires_ms if PP_V_TTL, then the value */
+	/* uint64_t expires_ms if PP_V_TTL (0 = never), then the value */
 };
 /* GUARD: holds the key's place for a batch that requires it as it is; ends ABORTED whatever becomes of the batch, and counts no seq. */
 enum pp_version_flags { PP_V_TOMBSTONE = 1, PP_V_TTL = 2, PP_V_GUARD = 4 };
@@ -160,6 +165,21 @@ struct pp_shard {
 	pp_a32 node, pad;
 };
 
+/*
+ * A line of the directory: table `id` has line id % PP_TABLES, for ever; ids rise and are never used twice, so a line's id only rises.
+ *   FREE(older id) -> FILLING(id)  its creator, before the table is in the catalog; -> OPEN(id)  creator or helper, when it is;
+ *   OPEN or FILLING -> DROPPED(id)  who dropped it, or the keeper; DROPPED, FILLING -> FREE(id)  the keeper (engine/catalog.c).
+ */
+struct pp_table {
+	PP_LINE pp_a64 word;               /* | 32 state | 32 id | */
+	pp_a64 ttl_ms, quota;              /* stored by the creator while FILLING; 0 = none */
+	pp_a64 bytes, keys;                /* what is stored in it, keys and values; whoever writes, right after its commit */
+};
+enum pp_table_state { PP_TABLE_FREE = 0, PP_TABLE_FILLING = 1, PP_TABLE_OPEN = 2, PP_TABLE_DROPPED = 3 };
+#define PP_TABLE_WORD(state, id) ((uint64_t)(state) << 32 | (id))
+#define pp_table_state(w) ((enum pp_table_state)((w) >> 32))
+#define pp_table_id(w) ((uint32_t)(w))
+
 struct pp_engine {
 	uint64_t magic;
 	uint32_t shards, strategy;         /* enum pp_strategy */
@@ -182,6 +202,8 @@ struct pp_engine {
 	PP_LINE pp_a64 floor[PP_FLOORS];   /* seq floors by hash of table and key; raised by removers */
 	struct pp_stats retired;           /* of slots that were given back; house thread */
 	struct pp_stats readers;           /* of read-only clients, whose slots only the daemon sees; house thread, each 100 ms */
+	PP_LINE pp_a64 tables_high;        /* no line at or above it was ever used; CAS up */
+	struct pp_table table[PP_TABLES];
 };
 
 /* Bounds of loops and of indices: what stands in shared memory may be damaged. */
@@ -219,6 +241,7 @@ _Static_assert(offsetof(struct pp_cell, key) == 16, "table and key bytes are con
 _Static_assert(sizeof(struct pp_leaf) == 48, "a leaf cell and its header fill a cache line");
 _Static_assert(sizeof(struct pp_hints) + sizeof(struct pp_block) == PP_CACHE_LINE, "hint lines are cache lines");
 _Static_assert(sizeof(struct pp_leafblock) == 16, "block header");
+_Static_assert(sizeof(struct pp_table) == PP_CACHE_LINE, "a table is a cache line");
 
 uint64_t pp_layout_hash_engine(void);      /* shm's hash included */
 

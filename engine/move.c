@@ -32,7 +32,7 @@ static uint64_t copy_bytes(const struct pp_cell *c, const struct pp_version *v)
 {
 	uint64_t key_bytes = (sizeof(*c) + c->key_size + 7) & ~UINT64_C(7);
 
-	return key_bytes + pp_version_bytes(v->size, pp_version_expires(v));
+	return key_bytes + pp_version_span(v);
 }
 
 bool pp_cell_movable(struct pp_thread *t, struct pp_cell *c, uint64_t *head)
@@ -70,7 +70,7 @@ int pp_cell_copy(struct pp_thread *t, const struct pp_cell *from, uint64_t head,
 	w->seq_flags = v->seq_flags;
 	w->size = v->size;
 	w->cell_back = (uint32_t)(version - *copy);
-	memcpy(w + 1, v + 1, pp_version_bytes(v->size, pp_version_expires(v)) - sizeof(*v));
+	memcpy(w + 1, v + 1, pp_version_span(v) - sizeof(*v));
 	pp_store_rlx(&w->state, pp_load_acq(&v->state)); /* all published by the CAS that links the copy */
 	pp_store_rlx(&w->older, pp_load_acq(&v->older));
 	pp_store_rlx(&c->head, version);

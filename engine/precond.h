@@ -10,6 +10,7 @@
 /* What the newest committed version says: the ground for preconditions. */
 struct pp_base {
 	bool present;
+	bool stored;                       /* present, or expired and not yet swept */
 	uint64_t seq, tag, expires_ms;
 	const uint8_t *value;
 	uint64_t size;

@@ -17,7 +17,9 @@
 
 bool pp_expired(const struct pp_thread *t, const struct pp_version *v)
 {
-	return pp_version_flags(v) & PP_V_TTL && pp_version_expires(v) <= (t->as_of_ms ? t->as_of_ms : pp_wall_ms());
+	uint64_t expires = pp_version_expires(v);
+
+	return expires && expires <= (t->as_of_ms ? t->as_of_ms : pp_wall_ms());
 }
 
 /* The way through the index: the key is copied for it, table first. */

@@ -142,6 +142,10 @@ static int log_committed(struct pp_keeper *k, uint64_t epoch, pp_ref ref, uint64
 		pp_stat_add(&k->superseded_bytes, bytes);
 	if (pp_load_rlx(&v->older) || pp_version_flags(v) & PP_V_TOMBSTONE) /* hint */
 		pp_todo_push(k, PP_LINK(cell, pp_gen_of(&k->region, cell)), tag);
+	if (pp_version_flags(v) & PP_V_TTL && pp_version_expires(v))
+		pp_expire_note(k, pp_version_expires(v));
+	if (c->table_be == htobe32(PP_TABLE_CATALOG))
+		pp_store_rel(&k->catalog_changed, 1);
 	pp_stat_add(&k->logged_bytes, bytes);
 	return 0;
 }

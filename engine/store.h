@@ -41,7 +41,9 @@ void pp_read_many(struct pp_thread *, const struct pp_key *keys, size_t n, uint6
 
 enum pp_write_flags {
 	PP_W_IFABSENT = 1, PP_W_IFPRESENT = 2, PP_W_CAS = 4, PP_W_DELETE = 8, PP_W_ADD = 16, PP_W_KEEPTTL = 32,
-	PP_W_GUARD = 64                    /* of a batch, with PP_W_CAS: the key is required, not written */
+	PP_W_GUARD = 64,                   /* of a batch, with PP_W_CAS: the key is required, not written */
+	PP_W_TOUCH = 256,                  /* the present value stays, with the new time to live; `room`: bytes that it may have (pp_write sees to it) */
+	PP_W_SWEEP = 128                   /* with DELETE, the keeper's: takes the version `expect` away if it is still the newest, expired or of a dropped table */
 };
 
 struct pp_write {
@@ -51,15 +53,20 @@ struct pp_write {
 	uint32_t flags;
 	uint64_t expect;                   /* PP_W_CAS: version that must be there, 0 = absent */
 	uint64_t expires_ms;               /* absolute CLOCK_REALTIME ms, 0 = never */
+	uint64_t fresh_expires_ms;         /* PP_W_KEEPTTL: when the key is absent */
 	int64_t delta, initial;            /* PP_W_ADD */
+	uint64_t room;                     /* PP_W_TOUCH */
+	pp_ref reserved;                   /* the value lies here already (engine/reserve.h), `value` is not looked at; 0 once it is used up */
+	int64_t before_bytes;              /* of a batch: what the writes before this one add to its table */
 	uint64_t timeout_ns;               /* bound of the wait for ring space or log credit, 0 = default (1 s) */
 	/* results */
 	uint64_t tag;                      /* ticket; for a failed precondition the tag of what it saw */
 	uint64_t version;                  /* new version, or the one found for CONFLICT / EXISTS */
 	int64_t result;                    /* PP_W_ADD */
+	int64_t more_bytes, more_keys;     /* what its named table holds more by it */
 };
 
-/* 0, or PPDB_NOTFOUND, EXISTS, CONFLICT, TYPE, FULL, OVERLOAD, KEYSIZE, VALSIZE, READONLY, -ENOSPC (no log space), -ESTALE (another arena takes
+/* 0, or PPDB_NOTFOUND, EXISTS, CONFLICT, TYPE, FULL, TABLE_UNKNOWN, OVERLOAD, KEYSIZE, VALSIZE, READONLY, -ENOSPC (no log space), -ESTALE (another arena takes
  * the place of this one), or the log's error.
  * A write that fails never happens later. Crash: SIGKILL inside leaves it done or not done; the reaper frees what it held. */
 int pp_write(struct pp_thread *, struct pp_write *);

@@ -60,6 +60,12 @@ static inline uint64_t pp_version_bytes(uint64_t value_size, uint64_t expires_ms
 	return sizeof(struct pp_version) + (expires_ms ? 8 : 0) + value_size;
 }
 
+/* The same of one that is there. */
+static inline uint64_t pp_version_span(const struct pp_version *v)
+{
+	return sizeof(*v) + (pp_version_flags(v) & PP_V_TTL ? 8 : 0) + v->size;
+}
+
 /* Fills a version that nobody can see yet. */
 void pp_version_fill(struct pp_version *, uint64_t seq, unsigned flags, const void *value, uint64_t size, uint64_t expires_ms);
 

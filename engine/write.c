@@ -23,6 +23,7 @@
 #include "shm/wait.h"
 
 #define DEFAULT_TIMEOUT_NS UINT64_C(1000000000)
+#define TOUCH_ROOM 1024
 
 int pp_write_sizes(const struct pp_write *w)
 {
@@ -48,6 +49,7 @@ static int finish(struct pp_install *a)
 		return pp_arena_barred();
 	if (!a->w->tag)
 		return pp_detail(PPDB_EVICTED, "this process was taken for dead and its write was undone; attach again");
+	pp_install_count(t, a->w);
 	pp_install_tidy(t, a->cell, seq);
 	return 0;
 }
@@ -98,6 +100,23 @@ static int delete(struct pp_install *a, uint64_t bytes, uint64_t timeout_ns)
 	return rc;
 }
 
+/* How long the value is is known only when it is met: reserved is what the last look said, at first what most values need. */
+static int touch(struct pp_install *a, uint64_t timeout_ns)
+{
+	struct pp_write *w = a->w;
+	int rc;
+
+	w->room = TOUCH_ROOM;
+	do {
+		rc = pp_ring_reserve(a->t, pp_record_size(w->key.size, w->room), timeout_ns);
+		if (!rc)
+			rc = write_locked(a);
+		if (rc == -ENOBUFS)
+			w->room = w->size;
+	} while (rc == -ENOBUFS);
+	return rc;
+}
+
 static enum pp_op op_of(uint32_t flags)
 {
 	if (flags & PP_W_DELETE)
@@ -114,6 +133,8 @@ static int write_key(struct pp_install *a)
 	uint64_t timeout_ns = w->timeout_ns ? w->timeout_ns : DEFAULT_TIMEOUT_NS;
 	int rc;
 
+	if (w->flags & PP_W_TOUCH)
+		return touch(a, timeout_ns);
 	if (w->flags & PP_W_DELETE)
 		return delete(a, pp_record_size(w->key.size, room), timeout_ns);
 	rc = pp_ring_reserve(a->t, pp_record_size(w->key.size, room), timeout_ns);

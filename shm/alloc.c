@@ -24,7 +24,8 @@
  *
  * PRIVATE blocks in a page that its owner has given up would be lost with their thread. Therefore the last pages given up since the
  * thread entered its read section are named in slot.parked; when that overflows, pages that hold no PRIVATE block of ours are
- * dropped from it, and if none can be, scan_all makes the reaper look at all pages.
+ * dropped from it, and if none can be, scan_all makes the reaper look at all pages. Blocks that are kept PRIVATE for longer have their pages
+ * named in slot.reserved.
  *
  * Dies here: PRIVATE blocks of its slot in owned, parked or (scan_all) any pages; bits in its hand; a RETIRED block without bit. All
  * found by reap.c through the slot.
@@ -161,6 +162,29 @@ static void park(struct pp_thread *t, uint32_t page)
 		pp_store_rel(&t->slot->scan_all, 1);
 	else
 		pp_store_rel(&t->slot->parked[t->parked++], page);
+}
+
+bool pp_alloc_keep(struct pp_thread *t, pp_ref ref)
+{
+	uint32_t page = (uint32_t)pp_page_index(t->region, ref - sizeof(struct pp_block)) + 1;
+
+	for (unsigned i = 0; i < PP_RESERVED; i++)
+		if (!pp_load_rlx(&t->slot->reserved[i])) { /* owner */
+			pp_store_rel(&t->slot->reserved[i], page);
+			return true;
+		}
+	return false;
+}
+
+void pp_alloc_forget(struct pp_thread *t, pp_ref ref)
+{
+	uint32_t page = (uint32_t)pp_page_index(t->region, ref - sizeof(struct pp_block)) + 1;
+
+	for (unsigned i = 0; i < PP_RESERVED; i++)
+		if (pp_load_rlx(&t->slot->reserved[i]) == page) { /* owner: another block of that page has another entry */
+			pp_store_rel(&t->slot->reserved[i], 0);
+			return;
+		}
 }
 
 static void give_up(struct pp_thread *t, struct pp_hand *h)

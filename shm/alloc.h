@@ -34,9 +34,14 @@ static inline struct pp_block *pp_block_at(const struct pp_region *r, pp_ref pay
  * A block for `payload_bytes` of `kind` (0..3, the engine's, kept in the header), state PRIVATE, payload not cleared, 8-byte
  * aligned; *ref = offset of its payload. No locked instruction in the common case. PPDB_FULL when the arena (less the reserve
  * unless t->reserve) or the tmpfs is full. The caller is inside a read section, and the block is LIVE, retired or cancelled before
- * that section ends: so far reaches the birth era, and a reaper's knowledge of where the slot's PRIVATE blocks are.
+ * that section ends: so far reaches a reaper's knowledge of where the slot's PRIVATE blocks are; or it is kept:
  */
 int pp_alloc(struct pp_thread *t, uint64_t payload_bytes, unsigned kind, pp_ref *ref);
+
+/* The block stays PRIVATE beyond this section: the slot remembers its page, for the reaper. False: it remembers PP_RESERVED already. It is
+ * linked, or cancelled, inside some later section, and forgotten after that. A birth era from before only protects more. */
+bool pp_alloc_keep(struct pp_thread *t, pp_ref ref);
+void pp_alloc_forget(struct pp_thread *t, pp_ref ref);
 
 /* PRIVATE -> FREE, at once if its page is still ours: only for the caller's own block that was never linked. */
 void pp_alloc_cancel(struct pp_thread *t, pp_ref ref);

@@ -46,7 +46,7 @@ static const uint64_t shape[] = {
 	AT(pp_slot, tail), AT(pp_slot, credit_used), AT(pp_slot, credit_want), AT(pp_slot, head),
 	AT(pp_slot, credit_granted), AT(pp_slot, wait_epoch), AT(pp_slot, futex), AT(pp_slot, bell_epoch), AT(pp_slot, note_count),
 	AT(pp_slot, note), AT(pp_slot, large_first), AT(pp_slot, large_pages), AT(pp_slot, moving),
-	AT(pp_slot, holding), AT(pp_slot, scan_all), AT(pp_slot, parked), AT(pp_slot, page), AT(pp_slot, refs),
+	AT(pp_slot, holding), AT(pp_slot, scan_all), AT(pp_slot, parked), AT(pp_slot, reserved), AT(pp_slot, page), AT(pp_slot, refs),
 	AT(pp_slot, count), AT(pp_slot, hist), AT(pp_slot, usage),
 	SIZE(pp_stats), AT(pp_stats, hist), AT(pp_stats, usage),
 	SIZE(pp_note), SIZE(pp_counters), SIZE(pp_ring_entry),

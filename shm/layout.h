@@ -201,6 +201,7 @@ enum pp_slot_state {
 #define PP_IDLE UINT64_MAX                 /* value of interval_low when the slot reads nothing */
 #define PP_NOTES 8
 #define PP_PARKED 16
+#define PP_RESERVED 16                     /* blocks that a slot may keep PRIVATE beyond its read sections */
 #define PP_CRASHREFS 8
 
 /* What the owner is about to link or unlink, for the reaper: written (release) before the CAS it describes. */
@@ -255,6 +256,7 @@ struct pp_slot {
 	pp_a64 holding;                        /* page being claimed or swept: index + 1, before the CAS of its word */
 	pp_a64 scan_all;                       /* 1: PRIVATE blocks may lie in pages that `parked` does not name */
 	PP_LINE pp_a32 parked[PP_PARKED];      /* pages given up that may hold PRIVATE blocks of this operation: index + 1 */
+	PP_LINE pp_a32 reserved[PP_RESERVED];  /* pages with PRIVATE blocks that outlive a read section: index + 1; owner */
 	PP_LINE pp_a32 page[PP_PLACES][PP_CLASSES]; /* page owned for each place and class: index + 1, 0 = none */
 	/* references held for long (shm/sync.h): | 24 low bits of the slot's generation | 40 reference |; owner writes (seq) */
 	PP_LINE pp_a64 refs[PP_CRASHREFS];

@@ -127,6 +127,8 @@ static void clear(struct pp_slot *s)
 {
 	for (unsigned i = 0; i < PP_PARKED; i++)
 		pp_store_rlx(&s->parked[i], 0); /* nobody else uses the slot */
+	for (unsigned i = 0; i < PP_RESERVED; i++)
+		pp_store_rlx(&s->reserved[i], 0);
 	for (unsigned c = 0; c < PP_PLACES * PP_CLASSES; c++)
 		pp_store_rlx(&s->page[c / PP_CLASSES][c % PP_CLASSES], 0);
 	pp_store_rlx(&s->scan_all, 0);
@@ -154,6 +156,14 @@ void pp_alloc_reap(struct pp_thread *t, unsigned slot, bool (*linked)(void *ctx,
 		resolve_page(&a, run - 1);
 	for (unsigned i = 0; i < PP_PARKED; i++) {
 		uint32_t page = pp_load_acq(&s->parked[i]);
+
+		if (page && page <= pages) {
+			resolve_page(&a, page - 1);
+			pp_page_relist(t->region, page - 1);
+		}
+	}
+	for (unsigned i = 0; i < PP_RESERVED; i++) {
+		uint32_t page = pp_load_acq(&s->reserved[i]);
 
 		if (page && page <= pages) {
 			resolve_page(&a, page - 1);

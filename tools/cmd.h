@@ -18,6 +18,7 @@ struct pp_cmd {
 	const char *command; /* its name, for messages */
 	const char *usage;   /* its arguments */
 	bool json, autostart, escaped;
+	const char *table;   /* --table T, NULL = the default one */
 };
 
 /* ---- options (cmd_options.c) ---- */
@@ -53,6 +54,8 @@ const char *pp_cmd_dash_n(const struct pp_cmd *);
 
 /* Attaches, with an autostart if wanted; on failure says so and returns the exit code, else 0. */
 int pp_cmd_attach(const struct pp_cmd *, uint32_t flags, ppdb **out);
+/* The table that --table names; on failure says so and returns the exit code, else 0. */
+int pp_cmd_table(const struct pp_cmd *, ppdb *, ppdb_table *out);
 /* An argument as bytes: as it stands, or unescaped with --escaped. In place. 0 or PP_EXIT_USAGE. */
 int pp_cmd_bytes(const struct pp_cmd *, char *arg, ppdb_slice *out);
 /* The same, "-" reads stdin to its end; *buffer (NULL or malloc'ed) must be freed. */
@@ -95,6 +98,10 @@ int pp_cmd_scan(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_load(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_dump(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_batch(struct pp_cmd *, int argc, char **argv);
+int pp_cmd_restore(struct pp_cmd *, int argc, char **argv);
+int pp_cmd_touch(struct pp_cmd *, int argc, char **argv);
+int pp_cmd_tables(struct pp_cmd *, int argc, char **argv);
+int pp_cmd_table_command(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_stat(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_mem(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_stall(struct pp_cmd *, int argc, char **argv);

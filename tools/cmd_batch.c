@@ -194,7 +194,9 @@ static int run(struct work *w, int fd, const ppdb_wopts *o)
 		return rc;
 	w->reader.fd = fd;
 	rc = ppdb_batch_new(db, &w->batch);
-	rc = rc ? pp_cmd_fail(w->c, rc, NULL) : read_lines(w);
+	rc = rc ? pp_cmd_fail(w->c, rc, NULL) : pp_cmd_table(w->c, db, &w->table);
+	if (!rc)
+		rc = read_lines(w);
 	if (!rc)
 		rc = write_batch(w, db, o);
 	pp_text_reader_free(&w->reader);
@@ -207,7 +209,7 @@ static int run(struct work *w, int fd, const ppdb_wopts *o)
 int pp_cmd_batch(struct pp_cmd *c, int argc, char **argv)
 {
 	bool async = false;
-	const struct pp_opt opts[] = {{"async", PP_OPT_FLAG, &async}, {NULL, 0, NULL}};
+	const struct pp_opt opts[] = {{"async", PP_OPT_FLAG, &async}, {"table", PP_OPT_TEXT, &c->table}, {NULL, 0, NULL}};
 	struct work w = {.c = c};
 	ppdb_wopts o = {.size = sizeof(o)};
 	int fd = STDIN_FILENO, rc;

@@ -27,12 +27,18 @@ static int compare_and_set(const struct pp_cmd *c, ppdb_slice key, uint64_t vers
 {
 	uint64_t now = 0;
 	ppdb_seq ticket = 0;
+	ppdb_table table;
 	ppdb *db;
-	int rc = pp_cmd_attach(c, 0, &db);
+	int rc = pp_cmd_attach(c, 0, &db), code;
 
 	if (rc)
 		return rc;
-	rc = ppdb_cas(db, PPDB_TABLE_DEFAULT, key, version, value, o, &now, &ticket);
+	code = pp_cmd_table(c, db, &table);
+	if (code) {
+		ppdb_detach(db);
+		return code;
+	}
+	rc = ppdb_cas(db, table, key, version, value, o, &now, &ticket);
 	if (rc == PPDB_CONFLICT) {
 		pp_cmd_note(c, now ? "the key has version %" PRIu64 ", not %" PRIu64 "; read it again and retry"
 				   : "the key is absent (version %" PRIu64 "), not at version %" PRIu64,
@@ -54,6 +60,7 @@ int pp_cmd_cas(struct pp_cmd *c, int argc, char **argv)
 	const struct pp_opt opts[] = {
 		{"async", PP_OPT_FLAG, &async},
 		{"ttl", PP_OPT_U64, &o.ttl_ms},
+		{"table", PP_OPT_TEXT, &c->table},
 		{NULL, 0, NULL},
 	};
 	ppdb_slice key, value;

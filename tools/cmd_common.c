@@ -124,6 +124,17 @@ int pp_cmd_attach(const struct pp_cmd *c, uint32_t flags, ppdb **out)
 	return rc ? pp_cmd_fail(c, rc, NULL) : 0;
 }
 
+int pp_cmd_table(const struct pp_cmd *c, ppdb *db, ppdb_table *out)
+{
+	int rc;
+
+	*out = PPDB_TABLE_DEFAULT;
+	if (!c->table)
+		return 0;
+	rc = ppdb_table_open(db, c->table, NULL, out);
+	return rc ? pp_cmd_fail(c, rc, NULL) : 0;
+}
+
 int pp_cmd_bytes(const struct pp_cmd *c, char *arg, ppdb_slice *out)
 {
 	size_t size = strlen(arg), at;

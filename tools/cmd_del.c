@@ -7,22 +7,22 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-static int del_key(const struct pp_cmd *c, ppdb *db, char *arg, const ppdb_wopts *o)
+static int del_key(const struct pp_cmd *c, ppdb *db, ppdb_table table, char *arg, const ppdb_wopts *o)
 {
 	ppdb_slice key;
 	int rc;
 
 	if (pp_cmd_bytes(c, arg, &key))
 		return PP_EXIT_USAGE;
-	rc = ppdb_del(db, PPDB_TABLE_DEFAULT, key, o, NULL);
+	rc = ppdb_del(db, table, key, o, NULL);
 	return rc ? pp_cmd_fail(c, rc, NULL) : PP_EXIT_OK;
 }
 
-static int del_range(const struct pp_cmd *c, ppdb *db, const ppdb_iter_opts *range, const ppdb_wopts *o)
+static int del_range(const struct pp_cmd *c, ppdb *db, ppdb_table table, const ppdb_iter_opts *range, const ppdb_wopts *o)
 {
 	struct pp_json j = {.out = stdout};
 	uint64_t count;
-	int rc = ppdb_del_range(db, PPDB_TABLE_DEFAULT, range, o, &count, NULL);
+	int rc = ppdb_del_range(db, table, range, o, &count, NULL);
 
 	if (rc) {
 		rc = pp_cmd_fail(c, rc, NULL);
@@ -48,11 +48,13 @@ int pp_cmd_del(struct pp_cmd *c, int argc, char **argv)
 		{"prefix", PP_OPT_TEXT, &prefix},
 		{"from", PP_OPT_TEXT, &from},
 		{"to", PP_OPT_TEXT, &to},
+		{"table", PP_OPT_TEXT, &c->table},
 		{NULL, 0, NULL},
 	};
 	ppdb_iter_opts range = {.size = sizeof(range)};
 	ppdb_wopts o = {.size = sizeof(o)};
 	int given = pp_cmd_options(c, argc, argv, opts, 0, 1), rc;
+	ppdb_table table;
 	ppdb *db;
 
 	if (given < 0)
@@ -71,7 +73,9 @@ int pp_cmd_del(struct pp_cmd *c, int argc, char **argv)
 	if (rc)
 		return rc;
 	o.flags = async ? PPDB_ASYNC : 0;
-	rc = ranged ? del_range(c, db, &range, &o) : del_key(c, db, argv[1], &o);
+	rc = pp_cmd_table(c, db, &table);
+	if (!rc)
+		rc = ranged ? del_range(c, db, table, &range, &o) : del_key(c, db, table, argv[1], &o);
 	ppdb_detach(db);
 	return rc;
 }

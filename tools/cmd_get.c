@@ -22,12 +22,16 @@ static void print_json(const ppdb_item *item)
 static int print_value(const struct pp_cmd *c, ppdb *db, ppdb_slice key, bool raw)
 {
 	ppdb_item item;
+	ppdb_table table;
 	ppdb_view *view;
-	int rc = ppdb_view_begin(db, PPDB_VIEW_LATEST, &view);
+	int rc = pp_cmd_table(c, db, &table);
 
 	if (rc)
+		return rc;
+	rc = ppdb_view_begin(db, PPDB_VIEW_LATEST, &view);
+	if (rc)
 		return pp_cmd_fail(c, rc, NULL);
-	rc = ppdb_view_get(view, PPDB_TABLE_DEFAULT, key, &item);
+	rc = ppdb_view_get(view, table, key, &item);
 	if (!rc && c->json) {
 		print_json(&item);
 	} else if (!rc) {
@@ -44,7 +48,7 @@ static int print_value(const struct pp_cmd *c, ppdb *db, ppdb_slice key, bool ra
 int pp_cmd_get(struct pp_cmd *c, int argc, char **argv)
 {
 	bool raw = false;
-	const struct pp_opt opts[] = {{"raw", PP_OPT_FLAG, &raw}, {NULL, 0, NULL}};
+	const struct pp_opt opts[] = {{"raw", PP_OPT_FLAG, &raw}, {"table", PP_OPT_TEXT, &c->table}, {NULL, 0, NULL}};
 	ppdb_slice key;
 	ppdb *db;
 	int rc;

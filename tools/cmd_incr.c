@@ -30,11 +30,13 @@ int pp_cmd_incr(struct pp_cmd *c, int argc, char **argv)
 	const struct pp_opt opts[] = {
 		{"async", PP_OPT_FLAG, &async},
 		{"initial", PP_OPT_TEXT, &initial_text},
+		{"table", PP_OPT_TEXT, &c->table},
 		{NULL, 0, NULL},
 	};
 	int64_t delta = 1, initial, sum = 0;
 	ppdb_seq ticket = 0;
 	ppdb_slice key;
+	ppdb_table table;
 	ppdb *db;
 	int rc, n = pp_cmd_options(c, argc, argv, opts, 1, 2);
 
@@ -48,7 +50,12 @@ int pp_cmd_incr(struct pp_cmd *c, int argc, char **argv)
 	if (rc)
 		return rc;
 	o.flags = async ? PPDB_ASYNC : 0;
-	rc = ppdb_add_i64(db, PPDB_TABLE_DEFAULT, key, delta, initial, &o, &sum, &ticket);
+	n = pp_cmd_table(c, db, &table);
+	if (n) {
+		ppdb_detach(db);
+		return n;
+	}
+	rc = ppdb_add_i64(db, table, key, delta, initial, &o, &sum, &ticket);
 	if (rc)
 		rc = pp_cmd_fail(c, rc, NULL);
 	else

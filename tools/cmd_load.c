@@ -223,6 +223,7 @@ int pp_cmd_load(struct pp_cmd *c, int argc, char **argv)
 		{"batch", PP_OPT_U64, &l.batch},
 		{"async", PP_OPT_FLAG, &l.async},
 		{"keep-going", PP_OPT_FLAG, &l.keep_going},
+		{"table", PP_OPT_TEXT, &c->table},
 		{NULL, 0, NULL},
 	};
 	int rc, n;

@@ -23,6 +23,7 @@ struct work {
 	struct pp_load_count *count;
 	struct pp_text_reader reader;
 	ppdb *db;
+	ppdb_table table;
 	uint64_t first_byte;   /* of this part in the file */
 	uint64_t pending;      /* stored since the last sync */
 	uint64_t pending_line; /* first of them */
@@ -63,7 +64,7 @@ static int put(struct work *w, const struct pp_text_line *l)
 	int rc;
 
 	for (;;) {
-		rc = ppdb_put(w->db, PPDB_TABLE_DEFAULT, key, value, &o, &ticket);
+		rc = ppdb_put(w->db, w->table, key, value, &o, &ticket);
 		if (ticket)
 			pp_hist_record(w->count->put, pp_now_ns() - began);
 		if (!may_retry(rc, ticket))
@@ -170,7 +171,9 @@ int pp_cmd_load_work(struct pp_load *load, unsigned index, void (*idle)(struct p
 		rc = pp_cmd_attach(load->c, 0, &w.db);
 	if (rc)
 		return rc;
-	rc = store_lines(&w, idle);
+	rc = pp_cmd_table(load->c, w.db, &w.table);
+	if (!rc)
+		rc = store_lines(&w, idle);
 	/* What was stored before a bad line stays, and is durable when the command returns. */
 	synced = sync_chunk(&w);
 	ppdb_detach(w.db);

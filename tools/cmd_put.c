@@ -11,12 +11,18 @@ static int store(const struct pp_cmd *c, ppdb_slice key, ppdb_slice value, const
 {
 	struct pp_json j = {.out = stdout};
 	ppdb_seq ticket = 0;
+	ppdb_table table;
 	ppdb *db;
-	int rc = pp_cmd_attach(c, 0, &db);
+	int rc = pp_cmd_attach(c, 0, &db), code;
 
 	if (rc)
 		return rc;
-	rc = ppdb_put(db, PPDB_TABLE_DEFAULT, key, value, o, &ticket);
+	code = pp_cmd_table(c, db, &table);
+	if (code) {
+		ppdb_detach(db);
+		return code;
+	}
+	rc = ppdb_put(db, table, key, value, o, &ticket);
 	if (rc)
 		rc = pp_cmd_fail(c, rc, NULL);
 	if (rc && ticket)
@@ -40,6 +46,7 @@ int pp_cmd_put(struct pp_cmd *c, int argc, char **argv)
 		{"if-absent", PP_OPT_FLAG, &if_absent},
 		{"if-present", PP_OPT_FLAG, &if_present},
 		{"ttl", PP_OPT_U64, &o.ttl_ms},
+		{"table", PP_OPT_TEXT, &c->table},
 		{NULL, 0, NULL},
 	};
 	ppdb_slice key, value;

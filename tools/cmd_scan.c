@@ -74,11 +74,15 @@ static int scan(const struct pp_cmd *c, const struct pp_cmd_range *s, ppdb *db)
 {
 	ppdb_view *view = NULL;
 	ppdb_iter *iter = NULL;
+	ppdb_table table;
 	uint64_t count = 0;
-	int rc = ppdb_view_begin(db, PPDB_VIEW_LATEST, &view);
+	int rc = pp_cmd_table(c, db, &table);
 
+	if (rc)
+		return rc;
+	rc = ppdb_view_begin(db, PPDB_VIEW_LATEST, &view);
 	if (!rc)
-		rc = ppdb_iter_open(view, PPDB_TABLE_DEFAULT, &s->range, &iter);
+		rc = ppdb_iter_open(view, table, &s->range, &iter);
 	if (!rc)
 		rc = scan_view(c, s, view, iter, &count);
 	ppdb_iter_close(iter);
@@ -123,6 +127,7 @@ int pp_cmd_scan(struct pp_cmd *c, int argc, char **argv)
 		{"limit", PP_OPT_U64, &limit},
 		{"keys", PP_OPT_FLAG, &s.keys},
 		{"count", PP_OPT_FLAG, &s.count},
+		{"table", PP_OPT_TEXT, &c->table},
 		{NULL, 0, NULL},
 	};
 

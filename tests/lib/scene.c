@@ -218,8 +218,6 @@ void scene_expired(struct solo *s)
 	test_require(!pp_write(&s->other, &w), "a value that has expired");
 	w.flags = PP_W_DELETE; /* that is what it amounts to */
 	solo_returned(s, &w, 0);
-	for (unsigned i = 0; i < s->keys; i++)
-		s->key[i].expired = !strcmp(s->key[i].name, "k0050");
 }
 
 /* ---- a second client, stopped in its write ----------------------------------------------------------------------- */

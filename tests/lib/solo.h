@@ -36,7 +36,6 @@ struct solo_key {
 	struct solo_value maybe[SOLO_MAYBE]; /* or one of these, if that write happened; in the order of the writes */
 	unsigned maybes;
 	bool seen;                     /* the key was read and absent, as one of them makes it: that write has happened */
-	bool expired;                  /* absent, but what expired is still in the store */
 };
 
 struct solo_write {                    /* what was written in which order, for prefixes */

@@ -129,6 +129,7 @@ Test(batch, bad_operations_are_refused_and_change_nothing)
 	ppdb_wopts both = {.size = sizeof(both), .flags = PPDB_IFABSENT | PPDB_IFPRESENT}, late = {.size = sizeof(late), .timeout_ms = 5};
 	ppdb_wopts ttl = {.size = sizeof(ttl), .ttl_ms = 5}, only = {.size = sizeof(only), .flags = PPDB_IFABSENT};
 	static char key[5000];
+	size_t failed;
 	ppdb *reader;
 
 	begin("--memory 64M --wal-segment 4M");
@@ -137,7 +138,12 @@ Test(batch, bad_operations_are_refused_and_change_nothing)
 	test_expect(PPDB_VALSIZE, ppdb_batch_put(b, 0, PPDB_S("k"), (ppdb_slice){key, (size_t)65 << 20}, NULL));
 	test_expect(-EINVAL, ppdb_batch_put(b, 0, PPDB_S("k"), PPDB_S("x"), &both));
 	test_expect(-EINVAL, ppdb_batch_put(b, 0, PPDB_S("k"), PPDB_S("x"), &late));
-	test_expect(PPDB_TABLE_UNKNOWN, ppdb_batch_put(b, 777, PPDB_S("k"), PPDB_S("x"), NULL));
+	test_expect(PPDB_TABLE_UNKNOWN, ppdb_batch_put(b, UINT32_MAX - 1, PPDB_S("k"), PPDB_S("x"), NULL));
+	test_ok(ppdb_batch_put(b, 0, PPDB_S("good"), PPDB_S("x"), NULL));
+	test_ok(ppdb_batch_put(b, 777, PPDB_S("k"), PPDB_S("x"), NULL));
+	test_expect(PPDB_TABLE_UNKNOWN, ppdb_write(db, b, NULL, NULL, &failed));
+	test_require(failed == 1, "operation %zu", failed);
+	ppdb_batch_clear(b);
 	test_ok(ppdb_batch_put(b, 0, PPDB_S("good"), PPDB_S("x"), NULL));
 	test_expect(-EINVAL, ppdb_write(db, b, &ttl, NULL, NULL));
 	test_expect(-EINVAL, ppdb_write(db, b, &only, NULL, NULL));

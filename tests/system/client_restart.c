@@ -368,3 +368,31 @@ Test(restart, threads)
 	}
 	ok(ppdb_detach(db));
 }
+
+static unsigned arenas_mapped(void)
+{
+	char line[1024];
+	unsigned n = 0;
+	FILE *f = fopen("/proc/self/maps", "r");
+
+	cr_assert(f);
+	while (fgets(line, sizeof(line), f))
+		n += strstr(line, d.name) && strstr(line, ".arena");
+	fclose(f);
+	return n;
+}
+
+/* Detaching says goodbye, and may be answered by the next daemon, with another arena: that one is given back. */
+Test(restart, detach_meets_another_arena)
+{
+	for (unsigned i = 0; i < 10; i++) {
+		ok(ppdb_put(db, 0, PPDB_S("k"), PPDB_S("v"), &async, NULL));
+		test_daemon_end(&d, SIGKILL);
+		test_daemon_forget(&d);
+		restart();
+		ok(ppdb_detach(db));
+		cr_assert_eq(arenas_mapped(), 0u, "an arena stays mapped");
+		ok(ppdb_attach(d.name, NULL, &db));
+	}
+	ok(ppdb_detach(db));
+}

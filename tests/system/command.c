@@ -115,6 +115,43 @@ Test(command, single_keys)
 	cr_assert_str_eq(out, "v\n\n");
 }
 
+Test(command, named_tables)
+{
+	expect(0, "$P tables");
+	cr_assert_str_eq(out, "");
+	expect(4, "$P put k v --table t");
+	cr_assert(strstr(err, "there is no table 't'; create it with 'ppdb table create'"), "%s", err);
+	expect(0, "$P table create t --quota 1K && $P table create u --ttl 600000");
+	expect(1, "$P table create t");
+	expect(2, "$P table make t");
+	expect(2, "$P table drop t --quota 1K");
+	expect(2, "$P table create v --quota much");
+	expect(4, "$P table create v --ttl 18446744073709551614");
+	expect(0, "$P put k in-t --table t && $P put k in-u --table=u && $P put k in-default");
+	expect(0, "$P get k --table t && $P get k --table u && $P get k");
+	cr_assert_str_eq(out, "in-t\nin-u\nin-default\n");
+	expect(0, "$P get k --table u --json");
+	cr_assert(strstr(out, "\"expires_ms\": 1"), "%s", out); /* the table's default */
+	expect(0, "$P cas k 1 other --table t && $P incr n 5 --table t && $P incr n --table t");
+	cr_assert_str_eq(out, "2\n5\n6\n");
+	expect(0, "printf 'a\\t1\\nb\\t2\\n' | $P load --table t 2>/dev/null && $P dump --table t");
+	cr_assert_str_eq(out, "a\t1\nb\t2\nk\tother\nn\t6\n");
+	expect(0, "$P scan --table t --from b --count && $P scan --count");
+	cr_assert_str_eq(out, "3\n1\n");
+	expect(4, "head -c 2000 /dev/zero | tr '\\0' x | $P put large - --table t");
+	cr_assert(strstr(err, "table 't' holds") && strstr(err, "1024 bytes of its quota"), "%s", err);
+	expect(0, "$P del n --table t");
+	expect(1, "$P del n --table t");
+	expect(0, "$P tables --json");
+	cr_assert(strstr(out, "\"name\": \"t\"") && strstr(out, "\"keys\": 3") && strstr(out, "\"quota_bytes\": 1024") && strstr(out, "\"ttl_ms\": 600000"),
+		"%s", out);
+	expect(0, "$P table drop t");
+	expect(1, "$P table drop t");
+	expect(4, "$P get k --table t");
+	expect(0, "$P tables | wc -l && $P get k");
+	cr_assert_str_eq(out, "2\nin-default\n");
+}
+
 Test(command, time_to_live)
 {
 	expect(0, "$P put k v --ttl 600000 && $P get k");

@@ -15,6 +15,9 @@
 #include "tests/lib/scene.h"
 
 #include "shm/clock.h"
+#include "engine/keeper_internal.h"
+#include "engine/reserve.h"
+#include "engine/table.h"
 #include "shm/errors.h"
 #include "shm/reclaim.h"
 
@@ -57,6 +60,8 @@ struct scenario {
 	size_t size;                   /* of its value */
 	const char *hot[HOT];          /* keys that others work on */
 	int (*act)(void);              /* instead of op */
+	void (*meet)(void);            /* what others do about it, too */
+	void (*verify)(void);          /* at the end */
 	struct solo_options options;
 	bool together;                 /* act is batch_op, all or nothing */
 	bool leaves;                   /* gives its slot back at the end */
@@ -135,6 +140,181 @@ static int snapshot(void)
 	pp_cursor_close(c);
 	pp_snapshot_drop(t);
 	return 0;
+}
+
+/* ---- values filled in place */
+
+static void scene_large(struct solo *store)
+{
+	scene_few(store);
+	solo_put(store, "k0050", 5, 5000);
+	solo_settle(store);
+}
+
+/* Other writes of the same thread come between: the page may be given up meanwhile. */
+static int publish(void)
+{
+	struct pp_write w = now->op;
+	void *data;
+	int rc = pp_reserve(&s.victim, now->size, &w.reserved, &data);
+	pp_ref block = w.reserved;
+
+	if (rc)
+		return rc;
+	memcpy(data, w.value, now->size);
+	w.value = NULL;
+	rc = pp_write(&s.victim, &w);
+	w.value = now->op.value; /* for the model */
+	outcome->w = w;
+	if (!rc)
+		pp_reserve_done(&s.victim, block);
+	return rc;
+}
+
+static int reserve_many(void)
+{
+	pp_ref block[PP_RESERVED + 1];
+	void *data;
+	unsigned n = 0;
+
+	while (n <= PP_RESERVED && !pp_reserve(&s.victim, n % 4 == 3 ? 70000 : 100 + 2000 * n, &block[n], &data))
+		n++;
+	if (n != PP_RESERVED)
+		return -1;
+	for (unsigned i = 0; i < n; i++)
+		if (i != 3 && i != 5) /* two stay to its end */
+			pp_reserve_cancel(&s.victim, block[i]);
+	return 0;
+}
+
+/* ---- tables */
+
+static int open_table(struct pp_thread *t, const char *name, bool create, uint32_t *id)
+{
+	struct pp_table_wish w = {.name = name, .size = (uint32_t)strlen(name), .create = create, .quota = 1 << 20};
+	uint64_t tag;
+
+	return pp_table_open(t, &w, id, &tag);
+}
+
+static int put_in(struct pp_thread *t, uint32_t table, const char *key, uint32_t flags)
+{
+	struct pp_write w = {.key = {table, (uint32_t)strlen(key), key}, .value = "value", .size = flags & PP_W_DELETE ? 0 : 5, .flags = flags,
+		.timeout_ns = UINT64_C(60000000000)};
+
+	return pp_write(t, &w);
+}
+
+static void scene_table(struct solo *store)
+{
+	uint32_t id;
+
+	scene_few(store);
+	test_require(!open_table(&s.other, "old", true, &id), "a table: %s", pp_detail_get());
+	for (unsigned i = 0; i < 12; i++)
+		test_require(!put_in(&s.other, id, scene_key("t%02u", i), 0), "a key of it");
+	solo_settle(store);
+}
+
+static int create_table(void)
+{
+	uint32_t id;
+
+	return open_table(&s.victim, "fresh", true, &id);
+}
+
+/* Another makes it too, and uses it. */
+static void meet_fresh(void)
+{
+	uint32_t id;
+	int rc = open_table(&s.other, "fresh", true, &id);
+
+	test_require(!rc, "another could not open the table: %s", pp_detail_get());
+	rc = put_in(&s.other, id, "key", 0);
+	test_require(!rc, "nor write to it: %s", pp_detail_get());
+}
+
+/* Lines and records agree, and nothing is left of others. */
+static void tables_agree(unsigned wanted_low, unsigned wanted_high)
+{
+	struct pp_cursor_opts o = {.table = PP_TABLE_CATALOG, .snapshot = PP_LATEST};
+	struct pp_table_record rec;
+	unsigned records = 0, open = 0;
+	struct pp_thread *t = &s.keeper->house;
+	struct pp_cursor *c;
+	struct pp_hit hit;
+
+	pp_read_enter(t);
+	test_require(!pp_cursor_open(t, &o, &c), "a cursor");
+	for (int rc = pp_cursor_first(c, &hit); !rc; rc = pp_cursor_next(c, &hit))
+		if (pp_table_record_of(&hit, &rec)) {
+			records++;
+			test_require(pp_table_usable(s.region, rec.id), "table %u is in the catalog and not open", rec.id);
+		}
+	pp_cursor_close(c);
+	pp_read_leave(t);
+	for (unsigned i = 0; i < PP_TABLES; i++) {
+		uint64_t word = pp_load_acq(&((struct pp_engine *)s.region->engine)->table[i].word);
+
+		open += pp_table_state(word) == PP_TABLE_OPEN;
+		test_require(pp_table_state(word) == PP_TABLE_OPEN || pp_table_state(word) == PP_TABLE_FREE, "line %u is in state %d", i,
+			pp_table_state(word));
+	}
+	test_require(records == open, "%u tables in the catalog, %u open", records, open);
+	test_require(records >= wanted_low && records <= wanted_high, "%u tables", records);
+}
+
+static void one_table(void)
+{
+	tables_agree(1, 1);
+}
+
+static void at_most_one_table(void)
+{
+	tables_agree(0, 1);
+}
+
+static void one_or_two_tables(void)
+{
+	tables_agree(1, 2);
+}
+
+static void no_table(void)
+{
+	tables_agree(0, 0);
+}
+
+static int drop_table(void)
+{
+	uint64_t tag;
+
+	return pp_table_drop(&s.victim, "old", 3, &tag);
+}
+
+/* Another drops it too; one of the two has done it. */
+static void meet_dropped(void)
+{
+	uint64_t tag;
+	uint32_t id;
+	int rc = pp_table_drop(&s.other, "old", 3, &tag);
+
+	test_require(!rc || rc == PPDB_TABLE_UNKNOWN, "another's drop gave %s", pp_error_name(rc));
+	test_require(open_table(&s.other, "old", false, &id) == PPDB_TABLE_UNKNOWN, "a dropped table is there");
+}
+
+/* Writes to a table that others drop at any moment. */
+static int write_table(void)
+{
+	uint32_t id;
+	int rc = open_table(&s.victim, "old", false, &id);
+
+	if (!rc)
+		rc = put_in(&s.victim, id, "t05", 0);
+	if (!rc)
+		rc = put_in(&s.victim, id, "t055", 0);
+	if (!rc)
+		rc = put_in(&s.victim, id, "t06", PP_W_DELETE);
+	return rc;
 }
 
 /* A thread that begins, writes and ends. */
@@ -232,6 +412,18 @@ static const struct scenario scenarios[] = {
 	{.name = "batch", .prepare = prepare_batch, .act = batch, .hot = {"k0050", "k0055", "k0060"}, .together = true},
 	{.name = "abort_batch", .prepare = scene_batch_installing, .key = "k0050", .size = 50, .hot = {"k0050", "k0070"}},
 	{.name = "help_batch", .prepare = scene_batch_ready, .key = "k0050", .size = 50, .hot = {"k0050", "k0070"}},
+	{.name = "table_create", .prepare = scene_few, .act = create_table, .hot = {"k0050"}, .meet = meet_fresh, .verify = one_table},
+	{.name = "table_create_alone", .prepare = scene_table, .act = create_table, .hot = {"k0050"}, .verify = one_or_two_tables},
+	{.name = "table_drop", .prepare = scene_table, .act = drop_table, .hot = {"k0050"}, .meet = meet_dropped, .verify = no_table},
+	{.name = "table_drop_alone", .prepare = scene_table, .act = drop_table, .hot = {"k0050"}, .verify = at_most_one_table},
+	{.name = "table_write", .prepare = scene_table, .act = write_table, .hot = {"k0050"}, .meet = meet_dropped, .verify = no_table},
+	{.name = "touch", .prepare = scene_few, .key = "k0050", .op.flags = PP_W_TOUCH, .op.expires_ms = UINT64_C(1) << 45, .hot = {"k0050", "k0051"}},
+	{.name = "touch_large", .prepare = scene_large, .key = "k0050", .op.flags = PP_W_TOUCH, .op.expires_ms = UINT64_C(1) << 45, .hot = {"k0050"}},
+	{.name = "touch_missing", .prepare = scene_few, .key = "k0055", .op.flags = PP_W_TOUCH, .op.expires_ms = UINT64_C(1) << 45, .hot = {"k0055"}},
+	{.name = "reserve_new", .prepare = scene_few, .act = publish, .key = "k0055", .size = 300, .hot = {"k0055", "k0050"}},
+	{.name = "reserve_over", .prepare = scene_few, .act = publish, .key = "k0050", .size = 90000, .hot = {"k0050"}},
+	{.name = "reserve_ttl", .prepare = scene_few, .act = publish, .key = "k0050", .size = 3, .op.expires_ms = UINT64_C(1) << 45, .hot = {"k0050"}},
+	{.name = "reserve_many", .prepare = scene_few, .act = reserve_many, .hot = {"k0050"}},
 	{.name = "leave", .prepare = scene_few, .key = "k0055", .size = 40, .hot = {"k0055"}, .leaves = true},
 };
 
@@ -268,6 +460,8 @@ static void drop_second(void)
 
 static void others(unsigned v)
 {
+	if (now->meet)
+		now->meet();
 	solo_work(&s, &s.other, now->hot, HOT, v);
 }
 
@@ -330,6 +524,8 @@ static void end_all(void)
 	pp_slot_leave(&s.other);
 	solo_settle(&s);
 	solo_judge(&s, true);
+	if (now->verify)
+		now->verify();
 }
 
 struct case_of {

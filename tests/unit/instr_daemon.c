@@ -14,6 +14,7 @@
 #include "engine/hint.h"
 #include "engine/index.h"
 #include "engine/keeper_internal.h"
+#include "engine/table.h"
 #include "engine/wal_writer.h"
 #include "shm/errors.h"
 
@@ -195,6 +196,50 @@ static void free_pages(struct solo *store)
 	nothing_open(store);
 }
 
+static uint32_t open_table(const char *name, bool create)
+{
+	struct pp_table_wish wish = {.name = name, .size = (uint32_t)strlen(name), .create = create};
+	uint64_t tag;
+	uint32_t id = 0;
+	int rc = pp_table_open(&s.other, &wish, &id, &tag);
+
+	test_require(!rc || rc == PPDB_TABLE_UNKNOWN, "a table: %s", pp_detail_get());
+	return id;
+}
+
+/* A dropped table with keys in it, and one that will be dropped by somebody who dies in the middle. */
+static void dropped(struct solo *store)
+{
+	uint32_t id, half;
+	uint64_t tag;
+
+	scene_few(store);
+	id = open_table("dropped", true);
+	half = open_table("half", true);
+	for (unsigned i = 0; i < 10; i++) {
+		struct pp_write w = {.key = {i % 2 ? id : half, 5, scene_key("k%04u", i)}, .value = "v", .size = 1};
+
+		test_require(!pp_write(&store->other, &w), "a key of it");
+	}
+	solo_settle(store);
+	test_require(!pp_table_drop(&store->other, "dropped", 7, &tag) && !pp_table_drop(&store->other, "half", 4, &tag), "drops");
+	pp_store_rel(&pp_table_line(store->region, half)->word, PP_TABLE_WORD(PP_TABLE_OPEN, half)); /* as if the dropper had died before */
+	nothing_open(store);
+}
+
+static void expired(struct solo *store)
+{
+	scene_few(store);
+	for (unsigned i = 0; i < 6; i++) {
+		struct pp_write w = {.key = solo_name(scene_key("k%04u", i * 20)), .value = "v", .size = 1, .expires_ms = 1};
+
+		test_require(!pp_write(&store->other, &w), "a value that has expired");
+		w.flags = PP_W_DELETE; /* that is what it amounts to */
+		solo_returned(store, &w, 0);
+	}
+	nothing_open(store);
+}
+
 static void nothing_durable(struct solo *store)
 {
 	scene_few(store);
@@ -249,6 +294,17 @@ static void sweep(struct pp_keeper *k)
 	pp_store_rel(&k->todo->head, pp_load_acq(&k->todo->tail)); /* lost */
 	house(k);
 	house(k);
+}
+
+/* Until the dropped tables are empty and their lines free, and what expired is gone. */
+static void take_away(struct pp_keeper *k)
+{
+	for (unsigned i = 0; i < 12 && (!i || pp_catalog_busy(k)); i++) {
+		memset(&k->catalog_next, 0, sizeof(k->catalog_next));
+		k->expire_ns = 0;
+		house(k);
+	}
+	must(pp_catalog_busy(k) ? -EINVAL : 0, "a table is left");
 }
 
 static void gather(struct pp_keeper *k)
@@ -324,6 +380,10 @@ static const struct duty duties[] = {
 	{.name = "checkpoint", .prepare = rubbish, .work = checkpoint, .hot = {"k0660", "k0650"}, .every = 5},
 	{.name = "recycle", .prepare = many_segments, .work = recycle, .hot = {"k0030", "k0010"}, .every = 5,
 		.options.segment_bytes = 128 << 10},
+	{.name = "drop", .prepare = dropped, .work = take_away, .hot = {"k0010", "k0050"}, .every = 61},
+	{.name = "drop_hash", .prepare = dropped, .work = take_away, .hot = {"k0010", "k0050"}, .every = 61,
+		.options = {.shards = 3, .strategy = PP_STRATEGY_HASH}},
+	{.name = "expire", .prepare = expired, .work = take_away, .hot = {"k0020", "k0010", "k0100"}, .every = 31},
 	{.name = "grow_hints", .prepare = scene_leaves, .work = grow_hints, .hot = {"k0010", "k1000"}, .every = 41},
 	{.name = "records", .prepare = scene_few, .work = records, .hot = {"k0010"}, .every = 3},
 	{.name = "close", .prepare = nothing_durable, .work = close_store, .hot = {"k0010", "k0050"}, .every = 3},
@@ -402,6 +462,10 @@ static void judge(void *arg)
 	pp_slot_leave(&s.other);
 	solo_settle(&s);
 	solo_judge(&s, true);
+	if (now->prepare == dropped) {
+				for (unsigned i = 0; i < PP_TABLES; i++)
+			test_require(!pp_table_state(pp_load_acq(&((struct pp_engine *)s.region->engine)->table[i].word)), "line %u is in use", i);
+	}
 	if (v & 8) {
 		solo_durable(&s);
 		solo_judge_cold(&s, then_data, pp_load_acq(&s.region->globals->durable_epoch));
