@@ -109,6 +109,7 @@ static void fill(struct pp_thread *t, struct pp_region *r, struct pp_slot *s, un
 	t->seed = pp_now_ns() * UINT64_C(0x9e3779b97f4a7c15) ^ ((uint64_t)index << 32) ^ (uint64_t)gettid();
 	t->seed |= 1;
 	t->low = t->high = PP_IDLE;
+	t->hints = t->nothing; /* until a table is judged: damage may name none */
 	t->place = t->node % PP_PLACES;
 	for (unsigned c = 0; c < PP_PLACES * PP_CLASSES; c++) /* threads begin to look for pages at different places */
 		t->hand[c / PP_CLASSES][c % PP_CLASSES].cursor = index * 7 * PP_PAGES_PER_SEGMENT;

@@ -59,7 +59,7 @@ struct pp_thread {
 	bool reserve;                    /* may use the reserve: deletes and the keeper */
 	bool keeper;                     /* all of it: the last quarter is what the keeper needs to make room */
 	uint64_t promised;               /* log bytes that the operation under way has reserved for its own record */
-	uint64_t hints_link;             /* engine: the hint table that was judged, and where it is; 0 = none yet */
+	uint64_t hints_link;             /* engine: the hint table that was judged, and where it is; 0 = none yet, `hints` is `nothing` */
 	void *hints;
 	bool creating;                   /* engine: the last write of a key that no hint was asked for made it */
 	uint64_t enters;                 /* read sections so far: one operation's PRIVATE blocks live within one */
