@@ -283,8 +283,16 @@ Test(client_cq, many_restarts)
 	test_ok(ppdb_cq_open(db, NULL, &cq));
 	loop = loop_of(cq);
 	for (unsigned round = 0; round < ROUNDS; round++) {
-		for (unsigned i = 0; i < EACH; i++, open++)
-			test_ok(ppdb_cq_submit(cq, put(db, round * EACH + i), PPDB_DURABLE, &last[round * EACH + i]));
+		for (unsigned i = round * EACH; i < (round + 1) * EACH; i++) {
+			int rc = ppdb_cq_submit(cq, put(db, i), PPDB_DURABLE, &last[i]);
+
+			/* the handle had not heard of the cold start yet: written to the old arena, and lost with it */
+			test_require(!rc || rc == PPDB_LOST, "%s: %s", ppdb_errname(rc), ppdb_errdetail());
+			if (rc)
+				last[i] = 1;
+			else
+				open++;
+		}
 		test_sleep_ms(round % 3);
 		if (round % 2)
 			test_store_cold(&s);
