@@ -113,7 +113,7 @@ static void fill(struct pp_version *v, uint64_t seq, const struct pp_write *w)
 
 static int known_table(const struct pp_thread *t, const struct pp_write *w)
 {
-	if (__builtin_expect(pp_table_usable(t->region, w->key.table), 1) || w->key.table == PP_TABLE_CATALOG || w->flags & PP_W_SWEEP)
+	if (__builtin_expect(pp_table_usable(t->region, w->key.table), 1) || w->key.table >= PP_TABLE_IDS || w->flags & PP_W_SWEEP)
 		return 0;
 	return pp_detail(PPDB_TABLE_UNKNOWN, "%s", pp_error_text(PPDB_TABLE_UNKNOWN));
 }

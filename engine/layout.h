@@ -30,8 +30,8 @@
 #define PP_BOUND_WORDS 4
 #define PP_FLOORS 4096
 #define PP_TABLES 16384                    /* lines of the directory: named tables at a time */
-#define PP_TABLE_CATALOG UINT32_C(0xfffffffe) /* the table of tables; no id of another reaches PP_TABLE_IDS */
-#define PP_TABLE_IDS UINT32_C(0xfffffff0)
+#define PP_TABLE_CATALOG UINT32_C(0xfffffffe) /* the table of tables */
+#define PP_TABLE_IDS UINT32_C(0xfffffff0)     /* ids of tables that have a name lie below; from here on they are the store's own */
 
 /* ---- words ------------------------------------------------------------------------------------------------------ */
 

@@ -5,6 +5,7 @@
  */
 #include "tests/lib/solo.h"
 
+#include "engine/bookmark.h"
 #include "engine/index.h"
 #include "engine/keeper_internal.h"
 #include "engine/wal_writer.h"
@@ -565,7 +566,7 @@ static uint64_t count_table(struct pp_thread *t, uint32_t table)
 static uint64_t count_named(struct solo *s, struct pp_thread *t)
 {
 	struct pp_engine *e = s->region->engine;
-	uint64_t n = count_table(t, PP_TABLE_CATALOG);
+	uint64_t n = count_table(t, PP_TABLE_CATALOG) + count_table(t, PP_TABLE_BOOKMARKS);
 
 	for (unsigned i = 0; i < PP_TABLES; i++) {
 		uint64_t word = pp_load_acq(&e->table[i].word);
