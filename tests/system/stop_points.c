@@ -139,14 +139,13 @@ static void client(void *arg)
 
 		if (kind == ACT_DURABLE && n % 4)
 			kind = ACT_PUT;
-		act->kind = kind == ACT_CAS ? ACT_PUT : kind; /* who stands before the version was read will write once, too */
+		act->kind = kind;
 		if (kind == ACT_NEW)
 			snprintf(act->key, sizeof(act->key), "new/%06" PRIu64, test_chance(&r, 80) ? n : test_below(&r, n));
 		else
 			snprintf(act->key, sizeof(act->key), "%s/%02" PRIu64, kind == ACT_ADD ? "count" : "key", test_below(&r, KEYS));
 		test_say("%s of %s", act->fault, act->key);
 		act->expect = kind == ACT_CAS ? version_of(db, act->key, NULL, 0) : 0;
-		act->kind = kind;
 		act->newver = 0;
 		atomic_store(&act->begun, n);
 		do
