@@ -7,7 +7,7 @@
 
 #include "engine/store.h"
 
-#define PP_TABLE_HIDDEN UINT32_C(0xfffffff0)    /* ids from here on are the store's own */
+#define PP_TABLE_HIDDEN PP_TABLE_IDS            /* ids from here on are the store's own */
 #define PP_TABLE_BOOKMARKS UINT32_C(0xfffffffd)
 #define PP_BOOKMARK_NAME_MAX 255
 
