@@ -48,6 +48,7 @@
 #define URGENT_STILL_NS UINT64_C(20000000)
 #define URGENT_NS UINT64_C(1000000000)
 #define TIMEOUT_NS UINT64_C(1000000000)
+#define TRIES_MIN 16                   /* whatever the time: one that was stopped begins anew when it goes on */
 #define BYTES_PER_NS 32                /* of time-out by default: 32 MiB/s, a slow disk that makes room in the log */
 #define RECORD_OVERHEAD 16             /* of the log, beyond pp_record_size */
 
@@ -419,7 +420,7 @@ static int tries(struct try *y, uint64_t deadline)
 	int rc;
 
 	pp_backoff_init(&backoff, y->t);
-	for (;;) {
+	for (unsigned n = 1;; n++) {
 		y->w->tag = 0;
 		pp_read_enter(y->t);
 		rc = try_once(y);
@@ -427,7 +428,7 @@ static int tries(struct try *y, uint64_t deadline)
 		if (rc != -EAGAIN)
 			return rc;
 		y->urgent = true;
-		if (pp_now_ns() >= deadline)
+		if (n >= TRIES_MIN && pp_now_ns() >= deadline)
 			return pp_detail(PPDB_TIMEOUT, "other writers of the same keys kept coming between; try again, or with a longer time-out");
 		pp_backoff_wait(&backoff, y->t);
 	}

@@ -297,7 +297,7 @@ Test(pins, writer_inside_a_call_is_left_alone)
 /* ---- many, stopped anywhere */
 
 struct crowd {
-	_Atomic uint32_t quit;
+	_Atomic uint32_t quit, attached;
 	_Atomic uint64_t reads, refusals;
 };
 
@@ -342,6 +342,7 @@ static void read_in_the_crowd(void *arg)
 	size_t len;
 	int rc;
 
+	c->attached++;
 	while (!c->quit) {
 		unsigned k = (unsigned)test_below(&r, KEYS);
 
@@ -375,6 +376,8 @@ Test(pins, crowd)
 	put_all(db, 0);
 	for (unsigned i = 0; i < 4; i++)
 		pid[i] = test_spawn(read_in_the_crowd, c);
+	while (c->attached < 4)
+		test_sleep_ms(2);
 	for (unsigned round = 0; round < test_scale(6); round++) {
 		test_say("round %u, %" PRIu64 " reads, %" PRIu64 " refusals", round, c->reads, c->refusals);
 		test_sleep_ms((unsigned)test_below(&r, 30));
