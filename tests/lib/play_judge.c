@@ -27,7 +27,8 @@ static bool at_work(struct pp_keeper *k)
 		if (pp_slot_state(owner) == PP_SLOT_LEAVING || (pp_slot_state(owner) == PP_SLOT_CLAIMED && pp_load_acq(&k->gone[pp_slot_proc(owner)])))
 			return true;
 	}
-	return pp_keeper_busy(k) || pp_load_acq(&k->todo_overflow) || k->leaf_sweep.active || k->house.limbo_left;
+	return pp_keeper_busy(k) || pp_load_acq(&k->todo_overflow) || k->leaf_sweep.active || k->house.limbo_left ||
+	       pp_load_acq(&((struct pp_engine *)k->region.engine)->gathering);
 }
 
 void play_rest(struct pp_keeper *k)
