@@ -127,10 +127,10 @@ int pp_slot_claim(struct pp_region *r, uint32_t proc, struct pp_thread *t)
 	for (unsigned i = 0; i < slots; i++) {
 		unsigned n = below + (first + i) % slots;
 
+		raise_high(r, n + 1); /* first: a reaper must find the slot of whoever dies right after taking it */
 		if (!take(&r->slots[n], proc))
 			continue;
 		PP_FAULT_POINT("slot.claim.taken");
-		raise_high(r, n + 1);
 		fill(t, r, &r->slots[n], n);
 		open_tail(r, &r->slots[n]);
 		return 0;

@@ -1,7 +1,7 @@
 /*
  * slot.h - claiming and giving back thread slots.
  *
- * A free slot's ring tail has the epoch PP_TAIL_FREE. A claimant (1) CASes owner FREE -> CLAIMED(proc, gen), raises slots_high,
+ * A free slot's ring tail has the epoch PP_TAIL_FREE. A claimant (1) raises slots_high, CASes owner FREE -> CLAIMED(proc, gen),
  * (2) full fence, (3) opens the tail at a freshly read E. The daemon bumps E, full fence, then reads owners and tails: either it sees
  * the claim and closes the ring, or the claimant sees the new E (tests/model/claim.pml).
  */
