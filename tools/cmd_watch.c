@@ -106,6 +106,7 @@ int pp_cmd_watch(struct pp_cmd *c, int argc, char **argv)
 		{"bookmark", PP_OPT_TEXT, &bookmark},
 		{"limit", PP_OPT_U64, &limit},
 		{"once", PP_OPT_FLAG, &w.once},
+		{"table", PP_OPT_TEXT, &c->table},
 		{NULL, 0, NULL},
 	};
 	ppdb *db;
@@ -123,6 +124,14 @@ int pp_cmd_watch(struct pp_cmd *c, int argc, char **argv)
 	rc = pp_cmd_attach(c, bookmark ? 0 : PPDB_RDONLY, &db);
 	if (rc)
 		return rc;
+	if (c->table) {
+		o.flags |= PPDB_FEED_TABLE;
+		rc = pp_cmd_table(c, db, &o.table);
+		if (rc) {
+			ppdb_detach(db);
+			return rc;
+		}
+	}
 	w.acknowledges = bookmark;
 	w.limit = limit;
 	setvbuf(stdout, buffer, _IOFBF, sizeof(buffer));

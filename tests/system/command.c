@@ -215,6 +215,18 @@ Test(command, batch)
 	expect(2, "$P batch");
 }
 
+Test(command, watch_a_table_and_a_batch)
+{
+	expect(0, "$P table create t && $P put a 1 && $P put --table t b 2 && printf 'put\\tc\\t3\\nput\\td\\t4\\n' | $P batch - --table t");
+	expect(0, "$P watch --from 0 --once --table t | cut -f 2-");
+	cr_assert_str_eq(out, "put\tb\t2\nput\tc\t3\nput\td\t4\n");
+	expect(0, "$P watch --from 0 --once --table t --json | grep -c '\"batch\": *true'"); /* c, which d belongs to */
+	cr_assert_str_eq(out, "1\n");
+	expect(0, "$P watch --from 0 --once --prefix a | cut -f 2-");
+	cr_assert_str_eq(out, "put\ta\t1\n");
+	expect(4, "$P watch --once --table nowhere");
+}
+
 Test(command, delete_a_range)
 {
 	expect(0, "seq 100 199 | sed 's/.*/k&\\tv/' | $P load - && $P put other v");
