@@ -129,6 +129,24 @@ Test(checkpoint_kill, failing_writes_leave_the_old_one)
 	cr_assert_eq(verify(dir, &old), 0);
 }
 
+static bool put_line(const char *file, const char *fmt, unsigned id)
+{
+	FILE *f = fopen(file, "w");
+
+	return f && fprintf(f, fmt, id, id) > 0 && !fclose(f);
+}
+
+/* Mounts of this process's own: as root, or in a user namespace where this user is still itself (else it could make no file). */
+static bool own_mounts(void)
+{
+	unsigned uid = getuid(), gid = getgid();
+
+	if (!unshare(CLONE_NEWNS))
+		return true;
+	return !unshare(CLONE_NEWUSER | CLONE_NEWNS) && put_line("/proc/self/uid_map", "%u %u 1\n", uid) &&
+	       put_line("/proc/self/setgroups", "deny\n", 0) && put_line("/proc/self/gid_map", "%u %u 1\n", gid);
+}
+
 /* Own mount, so that nobody else sees it; exit 77 where that is not allowed. */
 static void full_disk_child(void)
 {
@@ -137,7 +155,7 @@ static void full_disk_child(void)
 		.seed = 103, .streams = 2, .records = 10, .sizes = large, .nsizes = 1, .block_bytes = 65536};
 	bool failed = false;
 
-	if (unshare(CLONE_NEWNS) && unshare(CLONE_NEWUSER | CLONE_NEWNS))
+	if (!own_mounts())
 		_exit(77);
 	mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
 	if (mount("ppdb-test", dir, "tmpfs", 0, "size=256k"))
