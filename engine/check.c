@@ -133,16 +133,19 @@ static void check_decided(struct check *c, pp_ref version, struct pp_version *v,
 	*newer_tag = pp_state_epoch(s);
 }
 
-static bool counted(struct check *c, struct pp_version *v)
+/* The greatest number that the key can have had before this version. */
+static uint64_t number_before(struct check *c, struct pp_version *v)
 {
-	return !(pp_version_flags(v) & PP_V_GUARD) && pp_state_status(pp_version_state(c->t, v)) != PP_ABORTED;
+	bool counts = !(pp_version_flags(v) & PP_V_GUARD) && !pp_version_undone(c->t, v);
+
+	return pp_version_number(c->t, v) - counts;
 }
 
 static void check_chain(struct check *c, pp_ref cell_ref, struct pp_cell *cell)
 {
-	uint64_t at = pp_protect(c->t, &cell->head) & ~PP_MOVING, newer_tag = 0, newer_seq = UINT64_MAX;
+	uint64_t at = pp_protect(c->t, &cell->head) & ~PP_MOVING, newer_tag = 0, number = UINT64_MAX;
 	struct pp_circle circle = {0, 0};
-	bool head = true, decided = false, counts = false;
+	bool head = true, decided = false;
 
 	if (!at)
 		complain(c, "key cell %#llx has no version", HEX(cell_ref));
@@ -164,11 +167,9 @@ static void check_chain(struct check *c, pp_ref cell_ref, struct pp_cell *cell)
 			return;
 		if (pp_version_cell(c->t, at) != cell_ref)
 			complain(c, "version %#llx names another key cell than the one it hangs on", HEX(at));
-		/* one that was undone counts none, and the next has its number; a guard has that of the one below */
-		if (pp_version_seq(v) > newer_seq || (pp_version_seq(v) == newer_seq && counts && counted(c, v)))
+		if (pp_version_number(c->t, v) > number)
 			complain(c, "version %#llx has a seq that is not below its successor's", HEX(at));
-		newer_seq = pp_version_seq(v);
-		counts = counted(c, v);
+		number = number_before(c, v);
 		check_decided(c, at, v, head, &newer_tag);
 		if (!decided && newer_tag && pp_version_flags(v) & PP_V_TOMBSTONE)
 			c->report->tombstones++; /* the newest committed one */

@@ -92,14 +92,6 @@ static uint64_t next_seq(const struct pp_install *a, uint64_t seq)
 	return a->w->flags & PP_W_GUARD ? seq : seq + 1;
 }
 
-/* What was undone leaves its number to the next. */
-static uint64_t seq_over(struct pp_install *a, struct pp_version *head)
-{
-	bool undone = pp_state_status(pp_version_state(a->t, head)) == PP_ABORTED && !(pp_version_flags(head) & PP_V_GUARD);
-
-	return next_seq(a, pp_version_seq(head) - undone);
-}
-
 static void fill(struct pp_version *v, uint64_t seq, const struct pp_write *w)
 {
 	if (__builtin_expect(w->reserved != 0, 0))
@@ -237,7 +229,7 @@ static int overwrite(struct pp_install *a, pp_ref cell_ref)
 		v = pp_version_at(t, block_version(a->block));
 		pp_store_rlx(&v->state, undecided(a)); /* published by the CAS below */
 		pp_store_rlx(&v->older, head);
-		fill(v, seq_over(a, pp_version_at(t, head)), a->w);
+		fill(v, next_seq(a, pp_version_number(t, pp_version_at(t, head))), a->w);
 		gen = pp_gen_of(t->region, a->block);
 		announce(a, block_version(a->block), a->block);
 		pp_note_block(t, PP_NOTE_VERSION, a->block, PP_LINK(cell_ref, pp_gen_of(t->region, cell_ref)));

@@ -90,6 +90,18 @@ static inline uint64_t pp_version_state(struct pp_thread *t, struct pp_version *
 	return __builtin_expect(pp_state_status(s) != PP_BATCH, 1) ? s : pp_batch_outcome(t, v);
 }
 
+/* A guard counts no version of its key, nor does what was undone: its number goes to the next write. */
+static inline bool pp_version_undone(struct pp_thread *t, struct pp_version *v)
+{
+	return pp_state_status(pp_version_state(t, v)) == PP_ABORTED && !(pp_version_flags(v) & PP_V_GUARD);
+}
+
+/* The key's version number with this one on top. */
+static inline uint64_t pp_version_number(struct pp_thread *t, struct pp_version *v)
+{
+	return pp_version_seq(v) - pp_version_undone(t, v);
+}
+
 /*
  * The version of `cell` that a reader at `snapshot` sees (PP_LATEST: newest committed): its reference, 0 when there is none;
  * *state is its COMMITTED word. `older` is loaded before `state`: an undecided or aborted version is passed over by the `older` it had

@@ -143,6 +143,29 @@ Test(engine_batch, what_fails_leaves_nothing)
 	cr_expect_eq(check_quiet(), 3);
 }
 
+/* A guard comes to stand on a version that was undone, which has the number that the next write will have. */
+Test(engine_batch, a_guard_over_what_was_undone)
+{
+	uint64_t size = PP_VALUE_MAX;
+	void *large = calloc(1, size);
+	struct pp_write full[] = {put("a", "undone"), put("b", ""), put("c", "")};
+	struct pp_write guarded[] = {require("a", 1), put("z", "new")};
+
+	cr_assert(large);
+	full[1].value = full[2].value = large;
+	full[1].size = full[2].size = size;
+	cr_assert_eq(engine_store_put(&s, "a", "1", 1, 0), 0);
+	cr_assert_eq(batch(&s.t, full, 3, NULL), PPDB_FULL);
+	free(large);
+	engine_store_halt(&s);
+	cr_assert_eq(batch(&s.t, guarded, 2, NULL), 0, "%s", pp_detail_get());
+	expect_value("a", "1", 1);
+	check_quiet();
+	cr_assert_eq(engine_store_put(&s, "a", "2", 1, 0), 0);
+	expect_value("a", "2", 2);
+	check_quiet();
+}
+
 Test(engine_batch, bad_batches_are_refused)
 {
 	struct pp_write unsorted[] = {put("b", "1"), put("a", "1")}, doubled[] = {put("a", "1"), put("a", "2")};
