@@ -7,6 +7,7 @@
  * Dies inside: what is collected is private memory; ppdb_write does all or nothing.
  */
 #include "client/writing.h"
+#include "engine/key.h"
 
 #include <stdlib.h>
 
@@ -169,13 +170,9 @@ PPDB_API int ppdb_batch_require(ppdb_batch *b, ppdb_table table, ppdb_slice key,
 
 static int compare_keys(const ppdb_batch *b, const struct op *x, const struct op *y)
 {
-	uint32_t n = x->key_size < y->key_size ? x->key_size : y->key_size;
-	int c;
-
 	if (x->table != y->table)
 		return x->table < y->table ? -1 : 1;
-	c = memcmp(b->bytes + x->key, b->bytes + y->key, n);
-	return c ? c : (x->key_size > y->key_size) - (x->key_size < y->key_size);
+	return pp_bytes_compare(b->bytes + x->key, x->key_size, b->bytes + y->key, y->key_size);
 }
 
 static int by_key_and_index(const void *x, const void *y, void *batch)

@@ -100,7 +100,7 @@ static bool give_time(struct pp_batch *b, struct pp_batch *mine)
 static int help(struct pp_thread *t, pp_ref batch)
 {
 	if (!pp_ring_reserve_help(t, 0))
-		return pp_detail(PPDB_OVERLOAD, "the log ring is full: writes come faster than the disk takes them");
+		return pp_ring_full();
 	pp_stat_add(&t->slot->count.helps, 1);
 	PP_FAULT_POINT("batch.help.reserved");
 	if (!pp_ring_publish_batch(t, batch) && pp_load_acq(&t->region->globals->barred))
@@ -370,13 +370,9 @@ static int try_once(struct try *y)
 
 static int order(const struct pp_write *a, const struct pp_write *b)
 {
-	uint32_t n = a->key.size < b->key.size ? a->key.size : b->key.size;
-	int c;
-
 	if (a->key.table != b->key.table)
 		return a->key.table < b->key.table ? -1 : 1;
-	c = memcmp(a->key.data, b->key.data, n);
-	return c ? c : (a->key.size > b->key.size) - (a->key.size < b->key.size);
+	return pp_bytes_compare(a->key.data, a->key.size, b->key.data, b->key.size);
 }
 
 static int check_writes(struct pp_batch_write *w)

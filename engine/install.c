@@ -171,7 +171,7 @@ static int decided_head(struct pp_install *a, struct pp_cell *cell, uint64_t *he
 		}
 		if (pp_state_status(pp_version_help(t, *head)) == PP_PENDING)
 			return pp_damage(t) ? pp_damage_report(t) : pp_load_acq(&t->region->globals->barred) ? pp_arena_barred() :
-				pp_detail(PPDB_OVERLOAD, "the log ring is full: writes come faster than the disk takes them");
+				pp_ring_full();
 		pp_backoff_wait(&backoff, t);
 	}
 }

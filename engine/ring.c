@@ -47,6 +47,11 @@ int pp_arena_barred(void)
 	return pp_detail(-ESTALE, "a restart of ppdbd gives the store another arena; the write was not done");
 }
 
+int pp_ring_full(void)
+{
+	return pp_detail(PPDB_OVERLOAD, "the log ring is full: writes come faster than the disk takes them");
+}
+
 static bool has_room(struct pp_thread *t, uint64_t bytes, unsigned spare)
 {
 	const struct pp_engine *e = t->region->engine;
@@ -90,7 +95,7 @@ static int wait_room(struct pp_thread *t, uint64_t bytes, uint64_t timeout_ns)
 		if (no_credit_to_come(t, &full_since))
 			return pp_detail(-ENOSPC, "no disk space for the log; free space in the data directory and retry");
 		if (pp_now_ns() - start >= timeout_ns)
-			return pp_detail(PPDB_OVERLOAD, "the log ring is full: writes come faster than the disk takes them");
+			return pp_ring_full();
 		pp_ring_bell(t->region);
 		rc = pp_wait_durable(t, durable + 1, POLL_NS);
 		if (rc == PPDB_DAEMON_GONE && !has_room(t, bytes, SPARE))

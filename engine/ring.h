@@ -36,6 +36,9 @@ void pp_ring_uncharge(struct pp_thread *, uint64_t bytes);
 /* Why nothing was published, if the region is barred (engine/succeed.h): -ESTALE with its sentence. */
 int pp_arena_barred(void);
 
+/* There is no room: PPDB_OVERLOAD with its sentence. */
+int pp_ring_full(void);
+
 /* Log bytes charged for a version. */
 uint64_t pp_record_bytes(struct pp_thread *, pp_ref version);
 

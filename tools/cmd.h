@@ -60,6 +60,9 @@ int pp_cmd_table(const struct pp_cmd *, ppdb *, ppdb_table *out);
 int pp_cmd_bytes(const struct pp_cmd *, char *arg, ppdb_slice *out);
 /* The same, "-" reads stdin to its end; *buffer (NULL or malloc'ed) must be freed. */
 int pp_cmd_value(const struct pp_cmd *, char *arg, ppdb_slice *out, char **buffer);
+/* A pipe cannot be split or read twice: what *fd gives goes to a file without a name, and *fd becomes that. 0, or the exit code after a
+ * message that ends with `instead`: what to do when that cannot be. */
+int pp_cmd_spool(const struct pp_cmd *, int *fd, const char *instead);
 /* The daemon's answer to a status request (malloc'ed JSON); PPDB_DAEMON_GONE when there is none. */
 int pp_cmd_status_text(const struct pp_cmd *, uint32_t timeout_ms, char **json);
 /* pid of the running daemon, 0 if none answers. */

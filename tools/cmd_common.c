@@ -204,3 +204,20 @@ double pp_cmd_now(void)
 {
 	return (double)pp_now_ns() / 1e9;
 }
+
+int pp_cmd_spool(const struct pp_cmd *c, int *fd, const char *instead)
+{
+	static char buffer[1 << 16];
+	FILE *f = tmpfile();
+	ssize_t n = 0;
+
+	while (f && (n = read(*fd, buffer, sizeof(buffer))) > 0)
+		if (fwrite(buffer, 1, (size_t)n, f) != (size_t)n)
+			break;
+	if (!f || n || fflush(f)) {
+		pp_cmd_note(c, "cannot keep stdin in a temporary file: %m; %s", instead);
+		return PP_EXIT_ERROR;
+	}
+	*fd = fileno(f);
+	return 0;
+}

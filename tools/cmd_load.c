@@ -171,24 +171,6 @@ static int run_workers(struct pp_load *l)
 
 /* ---- input ------------------------------------------------------------------------------------------------------ */
 
-/* A pipe cannot be split: it goes to a file first, which has no name. */
-static int spool(struct pp_load *l)
-{
-	static char buffer[1 << 16];
-	FILE *f = tmpfile();
-	ssize_t n = 0;
-
-	while (f && (n = read(l->fd, buffer, sizeof(buffer))) > 0)
-		if (fwrite(buffer, 1, (size_t)n, f) != (size_t)n)
-			break;
-	if (!f || n || fflush(f)) {
-		pp_cmd_note(l->c, "cannot keep stdin in a temporary file: %m; use --procs 1");
-		return PP_EXIT_ERROR;
-	}
-	l->fd = fileno(f);
-	return 0;
-}
-
 static int open_input(struct pp_load *l, const char *file)
 {
 	struct stat st;
@@ -207,7 +189,7 @@ static int open_input(struct pp_load *l, const char *file)
 	/* Redirected input that was read in part (a shell's here document) is a stream. */
 	l->regular = !fstat(l->fd, &st) && S_ISREG(st.st_mode) && lseek(l->fd, 0, SEEK_CUR) == 0;
 	if (!l->regular && l->procs > 1) {
-		rc = spool(l);
+		rc = pp_cmd_spool(l->c, &l->fd, "use --procs 1");
 		l->regular = !rc && !fstat(l->fd, &st);
 	}
 	l->size = l->regular ? (uint64_t)st.st_size : 0;

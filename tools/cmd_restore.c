@@ -142,24 +142,6 @@ static int pass(struct restore *r)
 
 /* ---- the command ------------------------------------------------------------------------------------------------ */
 
-/* A pipe cannot be read twice: it goes to a file first, which has no name. */
-static int spool(struct restore *r)
-{
-	static char buffer[1 << 16];
-	FILE *f = tmpfile();
-	ssize_t n = 0;
-
-	while (f && (n = read(r->fd, buffer, sizeof(buffer))) > 0)
-		if (fwrite(buffer, 1, (size_t)n, f) != (size_t)n)
-			break;
-	if (!f || n || fflush(f)) {
-		pp_cmd_note(r->c, "cannot keep stdin in a temporary file: %m; restore from a file");
-		return PP_EXIT_ERROR;
-	}
-	r->fd = fileno(f);
-	return 0;
-}
-
 static int open_input(struct restore *r, const char *file)
 {
 	bool is_stdin = !file || !strcmp(file, "-");
@@ -177,7 +159,7 @@ static int open_input(struct restore *r, const char *file)
 		return PP_EXIT_ERROR;
 	}
 	if (!S_ISREG(st.st_mode) || lseek(r->fd, 0, SEEK_CUR) != 0)
-		rc = spool(r);
+		rc = pp_cmd_spool(r->c, &r->fd, "restore from a file");
 	if (!rc && fstat(r->fd, &st))
 		return pp_cmd_fail(r->c, -errno, r->file);
 	r->size = (uint64_t)st.st_size;
