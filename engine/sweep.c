@@ -30,6 +30,15 @@
 
 /* ---- a walk ----------------------------------------------------------------------------------------------------- */
 
+/* Where a list's walk begins. */
+static void to_start(struct pp_sweep *s)
+{
+	if (s->of_table)
+		pp_keybuf_set(&s->at, s->table, "", 0);
+	else
+		pp_keybuf_copy(&s->at, (const uint8_t *)"", 0);
+}
+
 void pp_sweep_begin(struct pp_sweep *s, bool of_table, uint32_t table)
 {
 	s->active = true;
@@ -39,19 +48,13 @@ void pp_sweep_begin(struct pp_sweep *s, bool of_table, uint32_t table)
 	s->list = 0;
 	s->met = 0;
 	s->next_ms = UINT64_MAX;
-	if (of_table)
-		pp_keybuf_set(&s->at, table, "", 0);
-	else
-		pp_keybuf_copy(&s->at, (const uint8_t *)"", 0);
+	to_start(s);
 }
 
 static void next_list(struct pp_sweep *s)
 {
 	s->list++;
-	if (s->of_table)
-		pp_keybuf_set(&s->at, s->table, "", 0);
-	else
-		pp_keybuf_copy(&s->at, (const uint8_t *)"", 0);
+	to_start(s);
 }
 
 /* Has this version to go? */
