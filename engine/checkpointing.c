@@ -201,9 +201,14 @@ static bool would_make_room(struct pp_keeper *k, uint64_t logged)
 	return logged && pp_load_acq(&((struct pp_engine *)k->region.engine)->wal_full) && pp_wal_releasable(k->wal);
 }
 
+uint64_t pp_keeper_checkpoint_bytes(const struct pp_keeper *k)
+{
+	return k->config.checkpoint_bytes ? k->config.checkpoint_bytes : DUE_BYTES;
+}
+
 bool pp_keeper_checkpoint_due(struct pp_keeper *k)
 {
-	uint64_t due = k->config.checkpoint_bytes ? k->config.checkpoint_bytes : DUE_BYTES;
+	uint64_t due = pp_keeper_checkpoint_bytes(k);
 	uint64_t logged = pp_load_rlx(&k->logged_bytes) - pp_load_rlx(&k->ckpt_bytes_at); /* stat */
 
 	return !k->log_error && (logged >= due || would_make_room(k, logged)) && pp_now_ns() >= pp_load_rlx(&k->ckpt_retry_ns);
@@ -239,6 +244,7 @@ static int release_up_to(struct pp_keeper *k, uint64_t snapshot, uint64_t *out)
 int pp_keeper_checkpoint(struct pp_keeper *k)
 {
 	uint64_t bytes = pp_load_rlx(&k->logged_bytes), snapshot; /* stat */
+	struct pp_engine *e = k->region.engine;
 	int rc = pp_snapshot_hold(&k->ckpt, 0, &snapshot);
 
 	if (rc)
@@ -248,10 +254,12 @@ int pp_keeper_checkpoint(struct pp_keeper *k)
 	pp_store_rel(&k->ckpt_running, 0);
 	pp_snapshot_drop(&k->ckpt);
 	pause_after(k, rc);
+	pp_store_rlx(&e->checkpoint_error, rc == -ECANCELED ? 0 : (uint64_t)-(int64_t)rc); /* stat */
 	if (rc)
 		return rc;
+	pp_store_rlx(&e->checkpoint_ms, pp_wall_ms()); /* stat */
 	pp_store_rlx(&k->ckpt_bytes_at, bytes); /* stat */
-	pp_store_rel(&((struct pp_engine *)k->region.engine)->checkpoint_epoch, snapshot);
+	pp_store_rel(&e->checkpoint_epoch, snapshot);
 	rc = release_up_to(k, snapshot, &snapshot);
 	if (!rc)
 		rc = pp_wal_release(k->wal, snapshot);

@@ -62,6 +62,7 @@ int pp_keeper_prepare(struct pp_keeper *);
 
 /* Checkpoints, by another thread, so that neither commits nor reclamation wait for them: true when the log has grown enough. */
 bool pp_keeper_checkpoint_due(struct pp_keeper *);
+uint64_t pp_keeper_checkpoint_bytes(const struct pp_keeper *); /* log bytes that make one due */
 int pp_keeper_checkpoint(struct pp_keeper *);  /* now, in the calling thread; 0 or an error with detail */
 
 /* Processes: the daemon's socket code fills a pp_proc record when a client attaches and says here when it died. */

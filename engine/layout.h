@@ -186,11 +186,15 @@ struct pp_engine {
 	uint32_t lists, pad;
 	PP_LINE pp_a64 hints;              /* hint table in force: PP_LINK of a large run (payload: pp_hints) */
 	PP_LINE pp_a64 checkpoint_epoch;   /* newest checkpoint's S; daemon */
+	pp_a64 checkpoint_ms;              /* when the last one was finished, ms since 1970; 0 = none since the arena was made; daemon */
+	pp_a64 checkpoint_error;           /* what the last attempt ended with, as -errno; 0 = well; daemon */
+	pp_a64 checkpoint_behind, checkpoint_due; /* log bytes since the last one, or since the daemon's start; how many start one; each 100 ms */
 	pp_a64 keys_recovered;
 	/* strategy range: where each shard begins, the first 32 user key bytes as big-endian words; keeper adapts them */
 	pp_a64 range_bound[PP_SHARDS_MAX][PP_BOUND_WORDS];
 	pp_a64 wal_segments, wal_bytes, wal_units, wal_records; /* the log since the daemon started, each 100 ms */
 	pp_a64 wal_epochs, wal_stalls, wal_free_bytes, wal_write_p50_ns, wal_write_p99_ns;
+	pp_a64 wal_disk_bytes;             /* of all its files */
 	pp_a64 wal_generation;             /* newest that a daemon of this arena may have opened; daemon, before it does */
 	pp_a64 gathered, gathering;        /* cells that the keeper has moved into key order; 1 = it is not at rest yet; house thread */
 	pp_a64 sweep_wanted;               /* 1: a batch that was given up left heads behind; client, house thread clears it */

@@ -567,6 +567,9 @@ static void publish_stats(struct pp_keeper *k, uint64_t now)
 	pp_store_rlx(&e->wal_free_bytes, s.free_bytes);
 	pp_store_rlx(&e->wal_write_p50_ns, s.latency_p50_ns);
 	pp_store_rlx(&e->wal_write_p99_ns, s.latency_p99_ns);
+	pp_store_rlx(&e->wal_disk_bytes, s.segments * s.segment_bytes);
+	pp_store_rlx(&e->checkpoint_due, pp_keeper_checkpoint_bytes(k));
+	pp_store_rlx(&e->checkpoint_behind, pp_load_rlx(&k->logged_bytes) - pp_load_rlx(&k->ckpt_bytes_at)); /* stat */
 	memcpy(e->wal_backend, s.backend, strnlen(s.backend, sizeof(e->wal_backend) - 1) + 1);
 }
 

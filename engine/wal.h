@@ -164,6 +164,7 @@ struct pp_wal_stats {
 	uint64_t markers;
 	uint64_t backend_switches;
 	uint64_t segments;         /* on disk and in use: current, full, ready */
+	uint64_t segment_bytes;    /* size of each */
 	uint64_t segments_ready;
 	uint64_t segments_made, segments_recycled, segments_deleted;
 	uint64_t stalls;           /* times the writer had to make a segment itself */

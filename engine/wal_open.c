@@ -88,6 +88,7 @@ void pp_wal_stat(const struct pp_wal *wal, struct pp_wal_stats *out)
 		.backend_switches = pp_load_rlx(&wal->switches),
 		.segments_ready = pp_load_rlx(&s->ready_count),
 		.segments = 1 + pp_load_rlx(&s->ready_count) + pp_load_rlx(&s->full_count),
+		.segment_bytes = wal->config.segment_bytes,
 		.segments_made = pp_load_rlx(&s->made),
 		.segments_recycled = pp_load_rlx(&s->recycled),
 		.segments_deleted = pp_load_rlx(&s->deleted),

@@ -109,6 +109,20 @@ static void print_memory(const struct facts *f)
 		pp_load_rlx(&f->e->gathering) ? " (more to come)" : ""); /* stat */
 }
 
+static void print_checkpoint(const struct pp_engine *e)
+{
+	/* All loads are of statistics. */
+	uint64_t at = pp_load_rlx(&e->checkpoint_ms), now = pp_wall_ms(), error = pp_load_rlx(&e->checkpoint_error);
+	char a[PP_TEXT_NUMBER], b[PP_TEXT_NUMBER];
+
+	printf("checkpoint   %s%s, %s of log since, due at %s", at ? pp_text_seconds(a, now > at ? (double)(now - at) / 1000 : 0) : "none yet",
+		at ? " ago" : "", pp_text_bytes(b, (double)pp_load_rlx(&e->checkpoint_behind)),
+		pp_text_bytes((char[PP_TEXT_NUMBER]){0}, (double)pp_load_rlx(&e->checkpoint_due)));
+	if (error)
+		printf(", the last attempt failed: %s", ppdb_strerror(-(int)error));
+	putchar('\n');
+}
+
 static void print_log(const struct facts *f)
 {
 	const struct pp_globals *g = f->r->globals;
@@ -127,6 +141,7 @@ static void print_log(const struct facts *f)
 	printf("epochs       open %" PRIu64 ", settled %" PRIu64 ", durable %" PRIu64 ", checkpoint %" PRIu64 "\n",
 		pp_load_rlx(&g->open_epoch), pp_load_rlx(&g->settled_epoch), pp_load_rlx(&g->durable_epoch),
 		pp_load_rlx(&f->e->checkpoint_epoch));
+	print_checkpoint(f->e);
 }
 
 static void print_operations(const struct facts *f)
@@ -275,7 +290,12 @@ static void json_log(struct pp_json *j, const struct facts *f)
 	pp_json_u64(j, "open_epoch", pp_load_rlx(&g->open_epoch));
 	pp_json_u64(j, "settled_epoch", pp_load_rlx(&g->settled_epoch));
 	pp_json_u64(j, "durable_epoch", pp_load_rlx(&g->durable_epoch));
+	pp_json_u64(j, "disk_bytes", pp_load_rlx(&f->e->wal_disk_bytes));
 	pp_json_u64(j, "checkpoint_epoch", pp_load_rlx(&f->e->checkpoint_epoch));
+	pp_json_u64(j, "checkpoint_ms", pp_load_rlx(&f->e->checkpoint_ms));
+	pp_json_i64(j, "checkpoint_error", -(int64_t)pp_load_rlx(&f->e->checkpoint_error));
+	pp_json_u64(j, "checkpoint_behind_bytes", pp_load_rlx(&f->e->checkpoint_behind));
+	pp_json_u64(j, "checkpoint_due_bytes", pp_load_rlx(&f->e->checkpoint_due));
 	pp_json_close(j, '}');
 }
 
@@ -330,7 +350,8 @@ static const char help_text[] =
 	"              CAS was lost), timed_operations (a sample: compare the shards), node (home of its memory)\n"
 	"  log         backend, segments, bytes, units, records, epochs (group commits), stalls (a segment was not ready in time),\n"
 	"              free_bytes, write_p50_ns and write_p99_ns (recent writes), disk_full, open_epoch, settled_epoch,\n"
-	"              durable_epoch, checkpoint_epoch\n"
+	"              durable_epoch, disk_bytes (of its files), checkpoint_epoch, checkpoint_ms (when the last one was finished, since 1970),\n"
+	"              checkpoint_error (of the last attempt), checkpoint_behind_bytes (log since then), checkpoint_due_bytes\n"
 	"  operations  get, put, del, cas, add, scan (moves of iterators), wait (for durability), batch: each with count, timed\n"
 	"              (how many were), p50_ns, p99_ns, p999_ns\n"
 	"  counters    cas_retries, helps (others' writes completed), aborts (dead clients' writes), lock_waits and lock_wait_ns (sync =\n"
