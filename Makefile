@@ -61,11 +61,13 @@ ifeq ($(VARIANT),fuzz)
 CC := clang
 endif
 FAULT := $(if $(filter fault asan ubsan tsan,$(VARIANT)),-DPP_FAULT=1)
+# nocount: without counters and histograms, to measure what they cost (make overhead)
+COUNT := $(if $(filter nocount,$(VARIANT)),-DPP_NO_COUNTERS=1)
 
 # --- Flags ------------------------------------------------------------------------------------------------------
 
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wvla
-PP_CFLAGS = -std=gnu11 -D_GNU_SOURCE -g -fPIC -fvisibility=hidden $(WARN) $(FAULT) $(SANITIZE) $(LTOFLAGS) -I.
+PP_CFLAGS = -std=gnu11 -D_GNU_SOURCE -g -fPIC -fvisibility=hidden $(WARN) $(FAULT) $(COUNT) $(SANITIZE) $(LTOFLAGS) -I.
 PP_LDFLAGS = -Wl,--as-needed -Wl,-z,relro,-z,now $(SANITIZE) $(LTOFLAGS)
 LDLIBS = -luring -lnuma -lxxhash -lpthread
 AR := ar

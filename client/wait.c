@@ -9,7 +9,7 @@
  */
 #include "client/internal.h"
 
-#include "engine/stat.h"
+#include "engine/commit_times.h"
 #include "shm/wait.h"
 
 #define SLICE_NS (100 * PP_NS_PER_MS)
@@ -83,13 +83,11 @@ static int wait_ticket(struct ppdb *db, struct pp_session *s, uint64_t ticket, u
 int pp_wait_ticket(struct ppdb *db, struct pp_session *s, uint64_t ticket, uint64_t timeout_ns)
 {
 	bool waits = pp_load_acq(&s->map->region.globals->durable_epoch) < ticket;
-	uint64_t start = waits ? pp_now_ns() : 0;
+	uint64_t start = waits && PP_COUNTING ? pp_now_ns() : 0;
 	int rc = wait_ticket(db, s, ticket, timeout_ns);
 
-	if (waits && !rc) {
-		pp_stat_add(&s->t.slot->count.ops[PP_OP_WAIT], 1);
-		pp_op_record(&s->t, PP_OP_WAIT, pp_now_ns() - start);
-	}
+	if (start && !rc)
+		pp_times_waited(&s->t, ticket, start);
 	return rc;
 }
 

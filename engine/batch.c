@@ -101,7 +101,7 @@ static int help(struct pp_thread *t, pp_ref batch)
 {
 	if (!pp_ring_reserve_help(t, 0))
 		return pp_ring_full();
-	pp_stat_add(&t->slot->count.helps, 1);
+	pp_count(&t->slot->count.helps, 1);
 	PP_FAULT_POINT("batch.help.reserved");
 	if (!pp_ring_publish_batch(t, batch) && pp_load_acq(&t->region->globals->barred))
 		return pp_arena_barred();
@@ -124,7 +124,7 @@ int pp_batch_pass(struct pp_thread *t, struct pp_version *v, struct pp_batch *mi
 	if (state != PP_BATCH_INSTALLING || give_time(b, mine))
 		return 0;
 	if (pp_cas_acqrel(&b->state, &state, PP_STATE(PP_ABORTED, 0, 0)))
-		pp_stat_add(&t->slot->count.aborts, 1);
+		pp_count(&t->slot->count.aborts, 1);
 	return 0;
 }
 
@@ -154,7 +154,7 @@ void pp_batch_reap(struct pp_thread *t, pp_ref batch, uint64_t gen)
 
 	while (pp_state_status(state) == PP_PENDING && !pp_damage(t))
 		if (pp_cas_acqrel(&b->state, &state, PP_STATE(PP_ABORTED, 0, 0))) {
-			pp_stat_add(&t->slot->count.aborts, 1);
+			pp_count(&t->slot->count.aborts, 1);
 			state = PP_STATE(PP_ABORTED, 0, 0);
 		}
 	PP_FAULT_POINT("reap.batch.aborted");

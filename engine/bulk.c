@@ -242,7 +242,7 @@ static void enter_leaves(struct pp_thread *t, const struct leaves *l, unsigned l
 	for (unsigned i = 1; i < l->count; i++) {
 		live(t, l->leaf[i]);
 		live(t, l->block[i]);
-		pp_stat_add(&t->slot->count.splits, 1);
+		pp_count(&t->slot->count.splits, 1);
 		pp_shard_leaf(t, list, l->low[i].bytes, l->low[i].size, 1);
 		pp_index_enter(t, list, 1, pp_leaf_link(t, l->leaf[i]), l->low[i]);
 	}

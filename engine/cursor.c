@@ -265,7 +265,9 @@ static inline bool count_step(struct pp_cursor *c)
 	pp_a64 *count = &c->t->slot->count.ops[PP_OP_SCAN];
 	uint64_t n = pp_load_rlx(count) + 1; /* owner */
 
-	pp_store_rlx(count, n);
+	if (!PP_COUNTING)
+		return false;
+	pp_store_rlx(count, n); /* owner */
 	return __builtin_expect(n % PP_CURSOR_TIMED == 0, 0);
 }
 

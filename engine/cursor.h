@@ -87,7 +87,7 @@ static inline bool pp_cursor_quick(struct pp_cursor *c, struct pp_hit *out)
 	struct pp_version *v;
 	pp_ref ref;
 
-	if (__builtin_expect(s->at >= s->quick_end || n % PP_CURSOR_TIMED == 0, 0))
+	if (__builtin_expect(s->at >= s->quick_end || (PP_COUNTING && n % PP_CURSOR_TIMED == 0), 0))
 		return false;
 	ref = pp_block_ref(s->block, (unsigned)s->at);
 	cell = pp_at(t->region, ref);
@@ -101,7 +101,8 @@ static inline bool pp_cursor_quick(struct pp_cursor *c, struct pp_hit *out)
 		return false;
 	s->at++;
 	pp_stream_ahead(c, s);
-	pp_store_rlx(count, n); /* owner */
+	if (PP_COUNTING)
+		pp_store_rlx(count, n); /* owner */
 	pp_hit_set(out, cell, v, state);
 	c->current = out->key;
 	c->current_size = out->key_size;

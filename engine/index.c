@@ -92,6 +92,7 @@ static enum step walk(struct pp_thread *t, unsigned list, unsigned level, pp_ref
 	const struct pp_leafblock *left = NULL;
 	unsigned steps = 0;
 
+	pp_count(&t->slot->count.find_blocks, 1); /* and those to its right: leaf_visits */
 	for (unsigned meets = 0;;) {
 		struct pp_leaf *l = pp_leaf_at(t, leaf);
 
@@ -128,7 +129,7 @@ static enum step walk(struct pp_thread *t, unsigned list, unsigned level, pp_ref
 			return nowhere(t, leaf, p);
 		left = b;
 		leaf = pp_link_ref(b->right);
-		pp_stat_add(&t->slot->count.leaf_visits, 1);
+		pp_count(&t->slot->count.leaf_visits, 1);
 	}
 }
 
@@ -254,7 +255,7 @@ bool pp_leaf_swap(struct pp_thread *t, struct pp_place *p, pp_ref block)
 		pp_retire(t, old, old_gen);
 	/* [index.link:head] pairs [index.find:head]: the new block is complete */
 	if (!pp_cas_seq(&l->head, &expected, block | PP_LEAF_OPEN)) {
-		pp_stat_add(&t->slot->count.cas_retries, 1);
+		pp_count(&t->slot->count.cas_retries, 1);
 		if (!l->level)
 			pp_shard_contended(t, l->shard, pp_block_low(p->block), p->block->low_size);
 		return false;
@@ -419,7 +420,7 @@ static int split(struct pp_thread *t, unsigned list, unsigned level, struct pp_p
 		live(t, with);
 	PP_FAULT_POINT("index.split.linked");
 	pp_notes_clear(t);
-	pp_stat_add(&t->slot->count.splits, 1);
+	pp_count(&t->slot->count.splits, 1);
 	if (!level)
 		pp_shard_leaf(t, list, sep.bytes, sep.size, 1);
 	pp_index_enter(t, list, level + 1, link, sep);

@@ -42,6 +42,7 @@ void pp_install_init(struct pp_install *a, struct pp_thread *t, struct pp_write 
 	a->block = w->reserved;
 	a->block_room = UINT64_MAX; /* of a reserved one: it has been judged */
 	a->batch = NULL;
+	a->timed = 0;
 	pp_keybuf_set(&a->key, w->key.table, w->key.data, w->key.size);
 	a->hash = pp_key_hash(&w->key);
 }
@@ -238,7 +239,7 @@ static int overwrite(struct pp_install *a, pp_ref cell_ref)
 		if (pp_cas_acqrel(&cell->head, &head, block_version(a->block)))
 			break;
 		pp_notes_clear(t);
-		pp_stat_add(&t->slot->count.cas_retries, 1);
+		pp_count(&t->slot->count.cas_retries, 1);
 		pp_shard_contended(t, pp_list_of(t, a->hash), a->key.key.bytes, a->key.key.size);
 	}
 	PP_FAULT_POINT("write.overwrite.linked");

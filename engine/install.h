@@ -20,6 +20,7 @@ struct pp_install {
 	struct pp_batch *batch;            /* NULL: a single write; else what decides the version, its reference, and where it is listed */
 	pp_ref batch_ref;
 	uint64_t listed;
+	uint64_t timed;                    /* when the part of the write began that is under way; 0 = it is not timed */
 	/* results */
 	pp_ref cell, version;              /* installed: the version, undecided, on top of the cell */
 };

@@ -12,6 +12,7 @@
  * Dies inside: warm: every step may be repeated. Cold: the half-filled region was never published, the next start makes another.
  */
 #include "engine/keeper_internal.h"
+#include "engine/commit_times.h"
 
 #include "engine/file.h"
 #include "engine/hint.h"
@@ -49,6 +50,8 @@ static int wal_config(const struct pp_keeper *k, struct pp_wal_config *w)
 	w->segment_bytes = k->config.wal_segment_bytes;
 	w->depth = k->config.wal_depth;
 	w->disk = k->config.disk;
+	w->wrote = pp_times_wrote;
+	w->wrote_ctx = k->region.engine;
 	for (size_t i = 0; i < sizeof(backends) / sizeof(*backends); i++)
 		if (!strcmp(name, backends[i].name)) {
 			w->backend = backends[i].backend;

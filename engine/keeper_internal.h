@@ -80,6 +80,7 @@ struct pp_keeper {
 	unsigned ring_now, ring_logged;    /* slot whose ring is being settled; of the last record logged (PP_R_RING) */
 	uint64_t ring_epoch;               /* and that one's epoch */
 	uint64_t idle_since_ns;
+	uint64_t round_bytes, round_records; /* logged by the round under way, which may take several steps when there is no log space */
 	uint64_t stats_ns;                 /* when the log's statistics were published last */
 	uint64_t batch_at;                 /* versions logged of the batch that found no log space */
 	uint64_t told_epoch;               /* config.durable was last called with */

@@ -180,6 +180,12 @@ enum pp_table_state { PP_TABLE_FREE = 0, PP_TABLE_FILLING = 1, PP_TABLE_OPEN = 2
 #define pp_table_state(w) ((enum pp_table_state)((w) >> 32))
 #define pp_table_id(w) ((uint32_t)(w))
 
+/* When an epoch was closed and when it was durable, for waiters to see where their time went. `epoch` is stored first and last looked at. */
+struct pp_epoch_times {
+	pp_a64 epoch, closed_ns, durable_ns, spare;
+};
+#define PP_EPOCH_TIMES 256
+
 struct pp_engine {
 	uint64_t magic;
 	uint32_t shards, strategy;         /* enum pp_strategy */
@@ -195,6 +201,10 @@ struct pp_engine {
 	pp_a64 wal_segments, wal_bytes, wal_units, wal_records; /* the log since the daemon started, each 100 ms */
 	pp_a64 wal_epochs, wal_stalls, wal_free_bytes, wal_write_p50_ns, wal_write_p99_ns;
 	pp_a64 wal_disk_bytes;             /* of all its files */
+	/* each group commit since the arena was made, one count each in rows of shm/hist.h; step thread */
+	pp_a64 commit_records[PP_HIST_BUCKETS], commit_bytes[PP_HIST_BUCKETS], settle_ns[PP_HIST_BUCKETS];
+	pp_a64 write_ns[PP_HIST_BUCKETS];  /* each write of the log, from submit to reaped; step thread */
+	struct pp_epoch_times epoch_times[PP_EPOCH_TIMES]; /* of epoch e at e % PP_EPOCH_TIMES; step thread */
 	pp_a64 wal_generation;             /* newest that a daemon of this arena may have opened; daemon, before it does */
 	pp_a64 gathered, gathering;        /* cells that the keeper has moved into key order; 1 = it is not at rest yet; house thread */
 	pp_a64 sweep_wanted;               /* 1: a batch that was given up left heads behind; client, house thread clears it */
@@ -234,6 +244,10 @@ struct pp_hints {
 	uint64_t spare[4];                 /* header and this fill a line, so lines of entries are cache lines */
 	pp_a64 entry[];
 };
+
+/* Parts of a write that was timed: version on top of its key, ring entry and commit; of a wait for durability: until the epoch was closed, and
+ * from durable to running again. What lies between (settle, write) the step thread counts for all. */
+enum pp_phase { PP_PHASE_INSTALL, PP_PHASE_PUBLISH, PP_PHASE_QUEUE, PP_PHASE_WAKE };
 
 enum pp_op { PP_OP_GET, PP_OP_PUT, PP_OP_DEL, PP_OP_CAS, PP_OP_ADD, PP_OP_SCAN, PP_OP_WAIT, PP_OP_BATCH };
 

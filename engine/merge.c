@@ -121,7 +121,7 @@ static bool complete(struct pp_thread *t, unsigned list, unsigned level, pp_ref 
 		pp_notes_clear(t);
 		pp_fence_seq(); /* [merge.complete:gone] pairs [index.enter:linked]: the entry is seen here, or GONE is seen there */
 		pp_index_drop(t, list, level + 1, &low.key, right_link);
-		pp_stat_add(&t->slot->count.merges, 1);
+		pp_count(&t->slot->count.merges, 1);
 		if (!level)
 			pp_shard_leaf(t, list, low.key.bytes, low.key.size, -1);
 	}

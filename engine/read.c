@@ -22,15 +22,22 @@ bool pp_expired(const struct pp_thread *t, const struct pp_version *v)
 	return expires && expires <= (t->as_of_ms ? t->as_of_ms : pp_wall_ms());
 }
 
+static uint64_t blocks_seen(const struct pp_thread *t)
+{
+	return pp_load_rlx(&t->slot->count.find_blocks) + pp_load_rlx(&t->slot->count.leaf_visits); /* owner */
+}
+
 /* The way through the index: the key is copied for it, table first. */
 static __attribute__((noinline)) pp_ref descend(struct pp_thread *t, uint64_t hash, const struct pp_key *k)
 {
+	uint64_t before = blocks_seen(t);
 	struct pp_keybuf b;
 	struct pp_place p;
 
-	pp_stat_add(&t->slot->count.hint_misses, 1);
+	pp_count(&t->slot->count.hint_misses, 1);
 	pp_keybuf_set(&b, k->table, k->data, k->size);
 	pp_index_find(t, pp_list_of(t, hash), 0, &b.key, false, &p);
+	pp_count(&t->slot->count.read_blocks, blocks_seen(t) - before);
 	return p.equal ? pp_block_ref(p.block, p.at) : 0;
 }
 
@@ -39,7 +46,7 @@ pp_ref pp_cell_find(struct pp_thread *t, uint64_t hash, const struct pp_key *k)
 	pp_ref cell = pp_hint_find(t, hash, k);
 
 	if (__builtin_expect(cell != 0, 1)) {
-		pp_stat_add(&t->slot->count.hint_hits, 1);
+		pp_count(&t->slot->count.hint_hits, 1);
 		if (pp_load_acq(&((struct pp_cell *)pp_at(t->region, cell))->head) != PP_DEAD)
 			return cell;
 	}

@@ -70,7 +70,7 @@ static void settle_operation(struct pp_keeper *k, struct pp_slot *s)
 		return;
 	}
 	if (pp_cas_acqrel(&pp_version_at(t, version)->state, &expected, PP_STATE(PP_ABORTED, 0, 0))) {
-		pp_stat_add(&t->slot->count.aborts, 1);
+		pp_count(&t->slot->count.aborts, 1);
 		expected = PP_STATE(PP_ABORTED, 0, 0);
 	}
 	/* also when a daemon that died since has aborted it: no sweep took it away while its cell was PRIVATE */

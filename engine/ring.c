@@ -82,7 +82,7 @@ static int wait_room(struct pp_thread *t, uint64_t bytes, uint64_t timeout_ns)
 	int rc;
 
 	pp_store_rel(&t->slot->credit_want, bytes);
-	pp_stat_add(&t->slot->count.overloads, 1);
+	pp_count(&t->slot->count.overloads, 1);
 	for (;;) {
 		durable = pp_load_acq(&g->durable_epoch);
 		if (has_room(t, bytes, SPARE))
@@ -110,13 +110,16 @@ bool pp_ring_reserve_help(struct pp_thread *t, uint64_t bytes)
 
 int pp_ring_reserve(struct pp_thread *t, uint64_t bytes, uint64_t timeout_ns)
 {
+	uint64_t start;
 	int rc;
 
 	t->promised = bytes;
 	if (__builtin_expect(has_room(t, bytes, SPARE), 1))
 		return 0;
+	start = PP_COUNTING ? pp_now_ns() : 0;
 	rc = wait_room(t, bytes, timeout_ns);
 	pp_store_rel(&t->slot->credit_want, 0);
+	pp_count(&t->slot->count.overload_ns, pp_now_ns() - start);
 	return rc;
 }
 

@@ -20,6 +20,7 @@
  * Dies inside: see above; the next daemon starts from durable_record.
  */
 #include "engine/keeper_internal.h"
+#include "engine/commit_times.h"
 #include "engine/layout_disk.h"
 
 #include "engine/record.h"
@@ -70,6 +71,7 @@ static uint64_t close_epoch(struct pp_keeper *k)
 	for (unsigned i = 0; i < high && !PP_MUTANT("settle.not_closed"); i++)
 		close_ring(slot_of(k, i), e + 1);
 	PP_FAULT_POINT("settle.closed");
+	pp_times_closed(k->region.engine, e);
 	return e;
 }
 
@@ -147,6 +149,8 @@ static int log_committed(struct pp_keeper *k, uint64_t epoch, pp_ref ref, uint64
 	if (c->table_be == htobe32(PP_TABLE_CATALOG))
 		pp_store_rel(&k->catalog_changed, 1);
 	pp_stat_add(&k->logged_bytes, bytes);
+	k->round_bytes += bytes;
+	k->round_records++;
 	return 0;
 }
 
@@ -474,6 +478,7 @@ void pp_settle_durable(struct pp_keeper *k, const struct pp_wal_pos *pos)
 		return;
 	store_record(g, pos);
 	PP_FAULT_POINT("settle.recorded");
+	pp_times_durable(k->region.engine, before, pos->epoch);
 	/* [settle.durable:epoch] pairs [wait.durable:epoch]: the record, and with it the log */
 	pp_store_rel(&g->durable_epoch, pos->epoch);
 	pp_store_seq(&g->durable_futex, (uint32_t)pos->epoch);
@@ -542,6 +547,8 @@ static int commit_round(struct pp_keeper *k)
 	k->last_logged = e;
 	if (PP_FAULT_ERROR("settle.acknowledge.early")) /* a store that lies, for `make power` to find out */
 		pp_settle_durable(k, &(struct pp_wal_pos){.epoch = e});
+	pp_times_committed(k->region.engine, e, k->round_records, k->round_bytes);
+	k->round_records = k->round_bytes = 0;
 	rc = pp_wal_end_epoch(k->wal, e);
 	if (!rc)
 		rc = pp_wal_submit(k->wal);

@@ -75,9 +75,14 @@ void pp_shard_contended(struct pp_thread *t, unsigned list, const uint8_t *key, 
 
 void pp_op_record_key(struct pp_thread *t, enum pp_op op, uint64_t ns, const struct pp_key *k, uint64_t hash)
 {
+	uint64_t n = pp_load_rlx(&t->slot->recent_count); /* owner */
 	struct pp_keybuf b;
+	unsigned shard;
 
 	pp_op_record(t, op, ns);
 	pp_keybuf_set(&b, k->table, k->data, k->size);
-	pp_stat_add(&t->slot->usage[pp_shard_of(t, &b.key, hash)], 1);
+	shard = pp_shard_of(t, &b.key, hash);
+	pp_count(&t->slot->usage[shard], 1);
+	pp_store_rlx(&t->slot->recent[n % PP_RECENT], PP_RECENT_WORD(shard, op, ns)); /* stat */
+	pp_store_rlx(&t->slot->recent_count, n + 1);                                  /* stat */
 }

@@ -15,6 +15,24 @@
 
 #define READERS_NS UINT64_C(100000000)
 
+/* For `ppdb perf`, which cannot see a read-only client's slots. */
+static void publish_client(struct pp_proc *p, const struct pp_extra_slots *x)
+{
+	struct pp_hist gets;
+	uint64_t ops[PP_OPS] = {0};
+
+	memset(&gets, 0, sizeof(gets));
+	for (unsigned i = 0; i < x->count; i++) {
+		pp_hist_merge(&gets, x->slots[i].hist[PP_OP_GET]);
+		for (unsigned op = 0; op < PP_OPS; op++)
+			ops[op] += pp_load_rlx(&x->slots[i].count.ops[op]); /* stat */
+	}
+	for (unsigned op = 0; op < PP_OPS; op++)
+		pp_store_rlx(&p->ops[op], ops[op]); /* stat */
+	pp_store_rlx(&p->get_p50_ns, pp_hist_percentile_ns(&gets, 0.5)); /* stat */
+	pp_store_rlx(&p->get_p99_ns, pp_hist_percentile_ns(&gets, 0.99));
+}
+
 static void fold_all(struct pp_stats *sum, const struct pp_extra_slots *x)
 {
 	for (unsigned i = 0; i < x->count; i++)
@@ -41,8 +59,10 @@ void pp_stat_readers(struct pp_keeper *k)
 	k->readers_ns = now;
 	memset(&sum, 0, sizeof(sum));
 	for (uint32_t p = 0; p < k->region.fixed.procs; p++)
-		if (pp_load_acq(&k->extra_set[p]))
+		if (pp_load_acq(&k->extra_set[p])) {
 			fold_all(&sum, &k->extra[p]);
+			publish_client(&k->region.procs[p], &k->extra[p]);
+		}
 	publish(&e->readers, &sum);
 }
 

@@ -19,6 +19,8 @@ static inline uint64_t pp_op_begin_many(struct pp_thread *t, enum pp_op op, uint
 	pp_a64 *count = &t->slot->count.ops[op];
 	uint64_t before = pp_load_rlx(count); /* owner */
 
+	if (!PP_COUNTING)
+		return 0;
 	pp_store_rlx(count, before + n); /* owner */
 	/* is a multiple of it among before ... before + n - 1? */
 	return __builtin_expect((before + n - 1) / PP_TIME_EACH != (before - 1) / PP_TIME_EACH, 0) ? pp_now_ns() : 0;
@@ -29,16 +31,25 @@ static inline uint64_t pp_op_begin(struct pp_thread *t, enum pp_op op)
 	pp_a64 *count = &t->slot->count.ops[op];
 	uint64_t before = pp_load_rlx(count); /* owner */
 
+	if (!PP_COUNTING)
+		return 0;
 	pp_store_rlx(count, before + 1); /* owner */
 	return __builtin_expect(before % PP_TIME_EACH == 0, 0) ? pp_now_ns() : 0;
 }
 
 static inline void pp_op_record(struct pp_thread *t, enum pp_op op, uint64_t ns)
 {
-	pp_hist_record(t->slot->hist[op], ns);
+	if (PP_COUNTING)
+		pp_hist_record(t->slot->hist[op], ns);
 }
 
-/* The same, and one more for the shard of the key (shards.c). */
+static inline void pp_phase_record(struct pp_thread *t, enum pp_phase phase, uint64_t ns)
+{
+	if (PP_COUNTING)
+		pp_hist_record(t->slot->phase[phase], ns);
+}
+
+/* pp_op_record, and one more for the shard of the key (shards.c). */
 void pp_op_record_key(struct pp_thread *t, enum pp_op op, uint64_t ns, const struct pp_key *k, uint64_t hash);
 
 /* `start` from pp_op_begin; 0 = nothing to do. */

@@ -101,7 +101,7 @@ uint64_t pp_version_help(struct pp_thread *t, pp_ref version)
 		return s;
 	if (!pp_ring_reserve_help(t, pp_record_bytes(t, version)))
 		return s;
-	pp_stat_add(&t->slot->count.helps, 1);
+	pp_count(&t->slot->count.helps, 1);
 	PP_FAULT_POINT("version.help.reserved");
 	pp_ring_publish(t, version);
 	return pp_load_acq(&v->state);

@@ -57,6 +57,8 @@ struct pp_wal_config {
 	 */
 	void (*on_ended)(void *ctx, uint64_t epoch);
 	struct pp_disk *disk;      /* default: the machine's own (disk.h) */
+	void (*wrote)(void *ctx, uint64_t ns); /* each write that is durable: how long it took; NULL = nobody asks */
+	void *wrote_ctx;
 };
 
 struct pp_wal_recovered {

@@ -146,6 +146,7 @@ static void advance(struct pp_wal *wal)
 static int finish_write(struct pp_wal *wal, const struct pp_wal_io_done *done)
 {
 	struct pp_wal_slot *slot = &wal->slots[done->slot];
+	uint64_t took;
 	int rc;
 
 	wal->inflight--;
@@ -169,7 +170,10 @@ static int finish_write(struct pp_wal *wal, const struct pp_wal_io_done *done)
 	if (slot->done < slot->total)
 		return submit_rest(wal, slot);
 	slot->complete = true;
-	pp_wal_backend_note(wal, pp_wal_now_ns() - slot->submitted_ns, slot->total);
+	took = pp_wal_now_ns() - slot->submitted_ns;
+	pp_wal_backend_note(wal, took, slot->total);
+	if (wal->config.wrote)
+		wal->config.wrote(wal->config.wrote_ctx, took);
 	return 0;
 }
 

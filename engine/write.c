@@ -34,6 +34,18 @@ int pp_write_sizes(const struct pp_write *w)
 	return 0;
 }
 
+/* Of a write that is timed: the part that ends here. */
+static void end_phase(struct pp_install *a, enum pp_phase phase)
+{
+	uint64_t now;
+
+	if (__builtin_expect(!a->timed, 1))
+		return;
+	now = pp_now_ns();
+	pp_phase_record(a->t, phase, now - a->timed);
+	a->timed = now;
+}
+
 /* What is left to do when the version hangs on its cell. */
 static int finish(struct pp_install *a)
 {
@@ -41,7 +53,9 @@ static int finish(struct pp_install *a)
 	uint64_t seq = pp_version_seq(pp_version_at(t, a->version));
 
 	PP_FAULT_POINT("write.installed");
+	end_phase(a, PP_PHASE_INSTALL);
 	a->w->tag = pp_ring_publish(t, a->version);
+	end_phase(a, PP_PHASE_PUBLISH);
 	a->w->version = seq;
 	pp_install_done(t);
 	pp_notes_clear(t);
@@ -62,6 +76,8 @@ static int write_reserved(struct pp_install *a)
 	int rc;
 
 	pp_backoff_init(&backoff, a->t);
+	if (__builtin_expect(a->timed != 0, 0))
+		a->timed = pp_now_ns(); /* there is room in the ring now */
 	pp_read_enter(a->t);
 	while ((rc = pp_install(a)) == -EAGAIN)
 		pp_backoff_wait(&backoff, a->t);
@@ -155,6 +171,7 @@ int pp_write(struct pp_thread *t, struct pp_write *w)
 		return pp_detail(PPDB_READONLY, "this handle is attached read-only; attach without PPDB_RDONLY to write");
 	start = pp_op_begin(t, op);
 	pp_install_init(&a, t, w);
+	a.timed = start;
 	node = pp_shard_prefer(t, pp_list_of(t, a.hash), &a.key.key);
 	rc = write_key(&a);
 	rc = rc ? pp_damage_result(t, rc) : 0; /* what is done is done: damage met afterwards is the next operation's */

@@ -334,7 +334,7 @@ int pp_alloc(struct pp_thread *t, uint64_t payload_bytes, unsigned kind, pp_ref 
 					     t->depth ? t->high : pp_era(t)));
 	if (h->bits) /* the next one's header, while the caller fills this one */
 		__builtin_prefetch(pp_block_at(t->region, h->at + (uint64_t)__builtin_ctzll(h->bits) * h->size), 1);
-	pp_stat_add(&t->slot->count.allocs, 1);
+	pp_count(&t->slot->count.allocs, 1);
 	return 0;
 }
 

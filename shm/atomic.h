@@ -69,6 +69,21 @@ extern void (*pp_access_hook)(void);
 /* A counter that one thread writes and anybody reads: no locked instruction. */
 #define pp_stat_add(p, v) pp_store_rlx((p), pp_load_rlx(p) + (v))
 
+/*
+ * The same for what is counted for people only: what a build without counters (make VARIANT=nocount) leaves out, so that their cost can be
+ * measured. What the store itself goes by is added with pp_stat_add.
+ */
+#ifdef PP_NO_COUNTERS
+#define PP_COUNTING 0
+#else
+#define PP_COUNTING 1
+#endif
+#define pp_count(p, v)                           \
+	do {                                     \
+		if (PP_COUNTING)                 \
+			pp_stat_add((p), (v));   \
+	} while (0)
+
 /* Brings a line near. The empty asm keeps gcc from taking a function that only does this for one without effect, and dropping its calls. */
 static inline void pp_near(const void *p)
 {

@@ -46,6 +46,9 @@ void pp_stats_fold(struct pp_stats *into, const struct pp_slot *from)
 			pp_stat_add(&into->hist[op][i], pp_load_rlx(&from->hist[op][i])); /* stat */
 	for (unsigned i = 0; i < PP_USAGE; i++)
 		pp_stat_add(&into->usage[i], pp_load_rlx(&from->usage[i])); /* stat */
+	for (unsigned phase = 0; phase < PP_PHASES; phase++)
+		for (unsigned i = 0; i < PP_HIST_BUCKETS; i++)
+			pp_stat_add(&into->phase[phase][i], pp_load_rlx(&from->phase[phase][i])); /* stat */
 }
 
 void pp_stats_clear(struct pp_slot *s)
@@ -59,6 +62,10 @@ void pp_stats_clear(struct pp_slot *s)
 			pp_store_rlx(&s->hist[op][i], 0); /* stat */
 	for (unsigned i = 0; i < PP_USAGE; i++)
 		pp_store_rlx(&s->usage[i], 0); /* stat */
+	for (unsigned phase = 0; phase < PP_PHASES; phase++)
+		for (unsigned i = 0; i < PP_HIST_BUCKETS; i++)
+			pp_store_rlx(&s->phase[phase][i], 0); /* stat */
+	pp_store_rlx(&s->recent_count, 0); /* stat */
 }
 
 static uint64_t used_slots(const struct pp_region *r)

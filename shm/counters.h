@@ -26,7 +26,10 @@
 	X(splits)          \
 	X(merges)          \
 	X(waits)           \
-	X(wait_ns)
+	X(wait_ns)         \
+	X(overload_ns)     \
+	X(find_blocks)     \
+	X(read_blocks)
 
 struct pp_totals {
 	uint64_t ops[PP_OPS];

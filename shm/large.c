@@ -182,7 +182,7 @@ int pp_large_alloc(struct pp_thread *t, uint64_t bytes, unsigned kind, pp_ref *r
 	for (unsigned i = 0; i < 16 && pages <= most; i++) { /* others may take what we made free: not for ever */
 		if (claim_run(t, pages, &first)) {
 			*ref = finish_claim(t, first, pages, kind);
-			pp_stat_add(&t->slot->count.allocs, 1);
+			pp_count(&t->slot->count.allocs, 1);
 			return 0;
 		}
 		if (!make_room(t, pages))

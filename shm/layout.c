@@ -11,7 +11,7 @@
 
 static const uint64_t shape[] = {
 	PP_LAYOUT_VERSION, PP_SEGMENT_BYTES, PP_PAGE_BYTES, PP_CLASSES, PP_BLOCK_MIN, PP_BITMAP_WORDS, PP_MAX_SLOTS,
-	PP_NOTES, PP_OPS, PP_HIST_BUCKETS, PP_ERA_BITS, PP_GEN_BITS, PP_REF_BITS, PP_KIND_SHIFT, PP_PRIVATE_BIT, PP_PARKED,
+	PP_NOTES, PP_OPS, PP_HIST_BUCKETS, PP_PHASES, PP_RECENT, PP_ERA_BITS, PP_GEN_BITS, PP_REF_BITS, PP_KIND_SHIFT, PP_PRIVATE_BIT, PP_PARKED,
 	PP_CRASHREFS,
 
 	SIZE(pp_block), AT(pp_block, word), AT(pp_block, retired),
@@ -39,7 +39,7 @@ static const uint64_t shape[] = {
 
 	SIZE(pp_proc), AT(pp_proc, state), AT(pp_proc, start), AT(pp_proc, attach_era), AT(pp_proc, accepted_snapshot),
 	AT(pp_proc, pid), AT(pp_proc, uid), AT(pp_proc, flags), AT(pp_proc, left), AT(pp_proc, name), AT(pp_proc, control_dev),
-	AT(pp_proc, control_ino), AT(pp_proc, slots_used), AT(pp_proc, evictions),
+	AT(pp_proc, control_ino), AT(pp_proc, slots_used), AT(pp_proc, evictions), AT(pp_proc, ops), AT(pp_proc, get_p99_ns),
 
 	SIZE(pp_slot), AT(pp_slot, owner), AT(pp_slot, tid), AT(pp_slot, node), AT(pp_slot, claimed_ns), AT(pp_slot, snapshot_era), AT(pp_slot, evicted), AT(pp_slot, hold),
 	AT(pp_slot, low), AT(pp_slot, high), AT(pp_slot, snapshot), AT(pp_slot, busy), AT(pp_slot, busy_since_ns),
@@ -47,8 +47,8 @@ static const uint64_t shape[] = {
 	AT(pp_slot, credit_granted), AT(pp_slot, wait_epoch), AT(pp_slot, futex), AT(pp_slot, bell_epoch), AT(pp_slot, note_count),
 	AT(pp_slot, note), AT(pp_slot, large_first), AT(pp_slot, large_pages), AT(pp_slot, moving),
 	AT(pp_slot, holding), AT(pp_slot, scan_all), AT(pp_slot, parked), AT(pp_slot, reserved), AT(pp_slot, page), AT(pp_slot, refs),
-	AT(pp_slot, count), AT(pp_slot, hist), AT(pp_slot, usage),
-	SIZE(pp_stats), AT(pp_stats, hist), AT(pp_stats, usage),
+	AT(pp_slot, count), AT(pp_slot, hist), AT(pp_slot, usage), AT(pp_slot, phase), AT(pp_slot, recent_count), AT(pp_slot, recent),
+	SIZE(pp_stats), AT(pp_stats, hist), AT(pp_stats, usage), AT(pp_stats, phase),
 	SIZE(pp_note), SIZE(pp_counters), SIZE(pp_ring_entry),
 
 	SIZE(pp_stripe), AT(pp_stripe, word), AT(pp_stripe, futex), AT(pp_stripe, waiters), AT(pp_stripe, since_ns),

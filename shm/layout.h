@@ -36,7 +36,7 @@ typedef uint64_t pp_ref;
 #define PP_REF_MASK ((UINT64_C(1) << PP_REF_BITS) - 1)
 
 #define PP_MAGIC UINT64_C(0x3130304244505070) /* "pPPDB001", little-endian */
-#define PP_LAYOUT_VERSION 1
+#define PP_LAYOUT_VERSION 2
 
 #define PP_SEGMENT_BYTES (UINT64_C(2) << 20)
 #define PP_PAGE_BYTES (UINT64_C(64) << 10)
@@ -170,6 +170,12 @@ struct pp_sets {
 
 enum pp_proc_flags { PP_PROC_READONLY = 1, PP_PROC_EVICTED = 2, PP_PROC_FENCES = 4, PP_PROC_DAEMON = 8 };
 
+#define PP_OPS 8                           /* histogram rows: engine's enum pp_op */
+#define PP_HIST_BUCKETS 160                /* log-linear, see shm/hist.h */
+#define PP_USAGE 256                       /* rows of `usage`: engine's shards */
+#define PP_PHASES 4                        /* rows of `phase`: engine's enum pp_phase */
+#define PP_RECENT 256                      /* timed operations that a slot remembers */
+
 /* Written by the daemon, but for `left` (a client's other words are in its slots); state stored last (release). */
 struct pp_proc {
 	PP_LINE pp_a64 state;                  /* 0 free, else attach generation (odd numbers never used twice) */
@@ -184,6 +190,8 @@ struct pp_proc {
 	/* what it pins, each 100 ms or so (engine/pins.c); for people and budgets */
 	pp_a64 slots_used, interval_ns, snapshot_ns, pinned_bytes; /* ages of the oldest interval and cut, 0 = none */
 	pp_a64 evictions;                      /* holds that were taken away */
+	/* what a read-only client did, whose slots only the daemon sees, each 100 ms (engine/stat.c); percentiles of its gets since it attached */
+	pp_a64 ops[PP_OPS], get_p50_ns, get_p99_ns;
 };
 
 /* ---- slots ------------------------------------------------------------------------------------------------------ */
@@ -211,14 +219,10 @@ struct pp_note {
 	pp_a64 where;                          /* the word's reference that links it (cell, key cell), engine's meaning */
 };
 
-#define PP_OPS 8                           /* histogram rows: engine's enum pp_op */
-#define PP_HIST_BUCKETS 160                /* log-linear, see shm/hist.h */
-#define PP_USAGE 256                       /* rows of `usage`: engine's shards */
-
 struct pp_counters {                       /* owner writes (pp_stat_add), anybody reads: statistics only */
 	pp_a64 ops[PP_OPS];
 	pp_a64 cas_retries, helps, aborts, lock_waits, lock_wait_ns, hint_hits, hint_misses, leaf_visits, overloads,
-		allocs, frees, retires, splits, merges, waits, wait_ns;
+		allocs, frees, retires, splits, merges, waits, wait_ns, overload_ns, find_blocks, read_blocks;
 };
 
 struct pp_slot {
@@ -263,13 +267,25 @@ struct pp_slot {
 	PP_LINE struct pp_counters count;
 	PP_LINE pp_a32 hist[PP_OPS][PP_HIST_BUCKETS];
 	PP_LINE pp_a32 usage[PP_USAGE];        /* timed operations by shard: owner, so that readers write nothing that is shared */
+	PP_LINE pp_a32 phase[PP_PHASES][PP_HIST_BUCKETS]; /* parts of writes, timed with them; owner */
+	/* the timed operations on a key, the newest at (recent_count - 1) % PP_RECENT; owner, entry before count. Not kept when the slot is given back */
+	PP_LINE pp_a64 recent_count;
+	pp_a64 recent[PP_RECENT];              /* PP_RECENT_WORD */
 };
+
+/* | 8 shard | 8 operation | 48 ns | */
+#define PP_RECENT_WORD(shard, op, ns) \
+	((uint64_t)(shard) << 56 | (uint64_t)(op) << 48 | ((ns) < UINT64_C(1) << 48 ? (ns) : (UINT64_C(1) << 48) - 1))
+#define pp_recent_shard(w) ((unsigned)((w) >> 56))
+#define pp_recent_op(w) ((unsigned)((w) >> 48) & 0xff)
+#define pp_recent_ns(w) ((w) & ((UINT64_C(1) << 48) - 1))
 
 /* What slots counted, added up in the engine's area by the daemon: those that were given back, and those of read-only clients. */
 struct pp_stats {
 	PP_LINE struct pp_counters count;
 	pp_a64 hist[PP_OPS][PP_HIST_BUCKETS];
 	pp_a64 usage[PP_USAGE];
+	pp_a64 phase[PP_PHASES][PP_HIST_BUCKETS];
 };
 
 #define PP_TAIL_FREE ((UINT64_C(1) << 48) - 1)

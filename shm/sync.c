@@ -74,10 +74,10 @@ static void count_acquired(struct pp_thread *t, struct pp_stripe *s, uint64_t st
 	pp_stat_add(&s->acquired, 1);
 	if (!started_ns)
 		return;
-	pp_stat_add(&s->contended, 1);
-	pp_stat_add(&s->wait_ns, now - started_ns);
-	pp_stat_add(&t->slot->count.lock_waits, 1);
-	pp_stat_add(&t->slot->count.lock_wait_ns, now - started_ns);
+	pp_count(&s->contended, 1);
+	pp_count(&s->wait_ns, now - started_ns);
+	pp_count(&t->slot->count.lock_waits, 1);
+	pp_count(&t->slot->count.lock_wait_ns, now - started_ns);
 }
 
 static bool try_take(struct pp_stripe *s, uint64_t mine)

@@ -215,8 +215,8 @@ int pp_wait_durable(struct pp_thread *t, uint64_t epoch, uint64_t timeout_ns)
 	waited = pp_now_ns() - start;
 	if (!rc)
 		learn_wait(&t->spin, waited);
-	pp_stat_add(&t->slot->count.waits, 1);
-	pp_stat_add(&t->slot->count.wait_ns, waited);
+	pp_count(&t->slot->count.waits, 1);
+	pp_count(&t->slot->count.wait_ns, waited);
 	return rc;
 }
 

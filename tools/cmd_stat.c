@@ -356,8 +356,9 @@ static const char help_text[] =
 	"              (how many were), p50_ns, p99_ns, p999_ns\n"
 	"  counters    cas_retries, helps (others' writes completed), aborts (dead clients' writes), lock_waits and lock_wait_ns (sync =\n"
 	"              mutex), hint_hits and hint_misses (reads that did, did not find the key by its hash), leaf_visits (steps to the\n"
-	"              right), overloads (no room in ring or log at first), allocs, frees, retires (blocks), splits, merges, waits and\n"
-	"              wait_ns (for the log)\n";
+	"              right), overloads (no room in ring or log at first) and overload_ns, allocs, frees, retires (blocks), splits, merges,\n"
+	"              waits and wait_ns (for the log), find_blocks (blocks that searches of the index began with, level by level),\n"
+	"              read_blocks (all blocks that reads looked at there)\n";
 
 int pp_cmd_stat(struct pp_cmd *c, int argc, char **argv)
 {

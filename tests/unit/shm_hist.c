@@ -66,8 +66,44 @@ Test(hist, counters_of_all_slots_add_up)
 	pp_hist_region(&r, 2, &h);
 	pp_hist_region(&r, PP_OPS, &h);
 	cr_assert_eq(h.total, 5);
-	cr_assert_eq(pp_counter_count, 16);
-	cr_assert_str_eq(pp_counter_names[pp_counter_count - 1].name, "wait_ns");
-	cr_assert_eq(pp_total_of(&sum, &pp_counter_names[pp_counter_count - 1]), 600);
+	cr_assert_eq(pp_counter_count, 19);
+	for (size_t i = 0; i < pp_counter_count; i++)
+		cr_assert_eq(pp_total_of(&sum, &pp_counter_names[i]), strcmp(pp_counter_names[i].name, "wait_ns") ? 0 : 600);
 	help_destroy(&r);
+}
+
+Test(hist, what_a_slot_counted_outlives_it)
+{
+	static struct pp_stats sum;
+	struct pp_region r;
+	struct pp_slot *s;
+
+	help_create(&r, 0, 0);
+	s = &r.slots[2];
+	pp_stat_add(&s->count.find_blocks, 7);
+	pp_hist_record(s->phase[PP_PHASES - 1], 1000);
+	pp_hist_record(s->hist[0], 1000);
+	pp_stat_add(&s->usage[3], 1);
+	pp_store_rlx(&s->recent[0], PP_RECENT_WORD(3, 1, 1000));
+	pp_store_rlx(&s->recent_count, 1);
+	pp_stats_fold(&sum, s);
+	pp_stats_clear(s);
+	cr_assert_eq(sum.count.find_blocks, 7);
+	cr_assert_eq(sum.phase[PP_PHASES - 1][pp_hist_bucket(1000)], 1);
+	cr_assert_eq(sum.hist[0][pp_hist_bucket(1000)], 1);
+	cr_assert_eq(sum.usage[3], 1);
+	cr_assert_eq(s->count.find_blocks, 0);
+	cr_assert_eq(s->phase[PP_PHASES - 1][pp_hist_bucket(1000)], 0);
+	cr_assert_eq(s->recent_count, 0);
+	help_destroy(&r);
+}
+
+Test(hist, a_recent_operation_is_read_as_it_was_written)
+{
+	uint64_t w = PP_RECENT_WORD(255, 7, UINT64_MAX);
+
+	cr_assert_eq(pp_recent_shard(w), 255);
+	cr_assert_eq(pp_recent_op(w), 7);
+	cr_assert_eq(pp_recent_ns(w), (UINT64_C(1) << 48) - 1);
+	cr_assert_eq(pp_recent_ns(PP_RECENT_WORD(1, 2, 300)), 300);
 }
