@@ -183,6 +183,7 @@ void pp_reap_slot(struct pp_keeper *k, unsigned slot)
 	pp_store_rel(&s->snapshot, 0);
 	pp_store_rel(&s->busy, 0);
 	pp_store_rel(&s->wait_epoch, 0);
+	pp_store_rlx(&s->stripe_wait, 0); /* stat */
 	pp_store_rel(&s->bell_epoch, 0);
 	pp_store_rel(&s->low, PP_IDLE);
 	pp_cas_seq(&s->owner, &owner, PP_SLOT_OWNER(PP_SLOT_LEAVING, pp_slot_proc(owner), pp_slot_gen(owner)));

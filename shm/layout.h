@@ -250,7 +250,7 @@ struct pp_slot {
 	/* waiting */
 	PP_LINE pp_a64 wait_epoch;             /* the epoch the owner sleeps for, 0 = none */
 	pp_a32 futex;
-	pp_a32 wait_pad;
+	pp_a32 stripe_wait;                    /* the lock stripe that the owner waits for + 1, 0 = none; owner, for those who look on */
 	pp_a64 bell_epoch;                     /* the owner's bell socket gets a tick when this epoch is durable, 0 = none; owner */
 	/* what a reaper must know */
 	PP_LINE pp_a64 note_count;             /* soft; the reaper looks at all notes */

@@ -73,6 +73,7 @@ static void reset(struct pp_slot *s, unsigned node)
 	pp_store_rlx(&s->hold, (pp_load_rlx(&s->hold) + 1) & ~UINT64_C(1)); /* owner: what the last one held died with it */
 	pp_store_rlx(&s->busy_since_ns, 0);     /* owner */
 	pp_store_rlx(&s->wait_epoch, 0);        /* owner */
+	pp_store_rlx(&s->stripe_wait, 0);       /* owner */
 	pp_store_rlx(&s->bell_epoch, 0);        /* owner */
 	pp_store_rlx(&s->node, node);           /* owner */
 	pp_store_rlx(&s->tid, (uint32_t)gettid()); /* owner */

@@ -152,7 +152,10 @@ bool pp_stripe_lock(struct pp_thread *t, unsigned stripe)
 		if ((pp_load_rlx(&s->word) & ~CONTENDED) == mine) /* owner */
 			return false;
 		started = pp_now_ns();
+		pp_store_rlx(&t->slot->stripe_wait, stripe + 1); /* stat */
+		PP_FAULT_POINT("sync.stripe.wait");
 		lock_slow(t, s, mine);
+		pp_store_rlx(&t->slot->stripe_wait, 0); /* stat */
 	}
 	PP_FAULT_POINT("sync.stripe.locked");
 	count_acquired(t, s, started);

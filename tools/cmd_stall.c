@@ -4,9 +4,7 @@
  *
  * Looks twice, some time apart: what has not moved in between stands. Reads only, and works when the daemon is dead or stopped.
  */
-#include "tools/cmd_live.h"
-#include "shm/sync.h"
-#include "tools/text_json.h"
+#include "tools/cmd_stall.h"
 #include "tools/text_number.h"
 
 #include <inttypes.h>
@@ -19,51 +17,48 @@
 #define BEAT_NS UINT64_C(1000000000)   /* the daemon's heart beats each 100 ms */
 #define LONG_NS UINT64_C(1000000000)   /* a read or a snapshot that people should know of */
 
-/* What a slot is in, at one look. */
-struct look {
-	uint64_t owner, low, op, block, want, wait, tail, head, snapshot;
-};
+const char *const pp_stall_process_names[] = {"running", "stopped", "dead"};
 
-struct reporter {
-	const struct pp_cmd *c;
-	struct pp_region *r;
-	struct pp_json j;
-	unsigned found;
-};
-
-enum process_state { RUNS, STOPPED, DEAD };
-static const char *const state_names[] = {"running", "stopped", "dead"};
-
-static enum process_state state_of(uint32_t pid)
+enum pp_stall_process pp_stall_process(uint32_t pid)
 {
 	char path[40], line[512] = "", *p;
 	FILE *f;
 
-	snprintf(path, sizeof(path), "/proc/%u/stat", pid);
+	snprintf(path, sizeof(path), "/proc/%" PRIu32 "/stat", pid);
 	f = fopen(path, "re");
 	if (!f)
-		return DEAD;
+		return PP_STALL_DEAD;
 	if (!fgets(line, sizeof(line), f))
 		line[0] = '\0';
 	fclose(f);
 	p = strrchr(line, ')');
 	if (!p || !p[1] || p[2] == 'Z' || p[2] == 'X')
-		return DEAD;
-	return p[2] == 'T' || p[2] == 't' ? STOPPED : RUNS;
+		return PP_STALL_DEAD;
+	return p[2] == 'T' || p[2] == 't' ? PP_STALL_STOPPED : PP_STALL_RUNS;
 }
 
-static struct look look_at(const struct pp_slot *s)
+static bool same(const struct pp_stall_look *a, const struct pp_stall_look *b)
+{
+	return a->owner == b->owner && a->op == b->op && a->block == b->block && a->tail == b->tail && a->low == b->low && a->want == b->want &&
+	       a->wait == b->wait && a->stripe == b->stripe;
+}
+
+/* `before`: the look before this one, for since when it has been so; NULL = this is the first. */
+static struct pp_stall_look look_at(const struct pp_slot *s, const struct pp_stall_look *before)
 {
 	/* All loads are of statistics: the second look tells what was torn. */
-	return (struct look){pp_load_rlx(&s->owner), pp_load_rlx(&s->low), pp_load_rlx(&s->op_version), pp_load_rlx(&s->op_block),
-		pp_load_rlx(&s->credit_want), pp_load_rlx(&s->wait_epoch), pp_load_rlx(&s->tail), pp_load_rlx(&s->head), pp_load_rlx(&s->snapshot)};
+	struct pp_stall_look l = {pp_load_rlx(&s->owner), pp_load_rlx(&s->low), pp_load_rlx(&s->op_version), pp_load_rlx(&s->op_block),
+		pp_load_rlx(&s->credit_want), pp_load_rlx(&s->wait_epoch), pp_load_rlx(&s->tail), pp_load_rlx(&s->head), pp_load_rlx(&s->snapshot),
+		pp_now_ns(), pp_load_rlx(&s->stripe_wait)};
+
+	if (before && same(before, &l))
+		l.since_ns = before->since_ns;
+	return l;
 }
 
-/* One thing that stands: a sentence, and who it is. */
-static void report(struct reporter *p, int slot, uint32_t pid, const char *kind, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
-static void report(struct reporter *p, int slot, uint32_t pid, const char *kind, const char *fmt, ...)
+void pp_stall_report(struct pp_stall *p, int slot, uint32_t pid, uint64_t for_ns, const char *kind, const char *fmt, ...)
 {
-	char text[300];
+	char text[600];
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -80,50 +75,67 @@ static void report(struct reporter *p, int slot, uint32_t pid, const char *kind,
 		pp_json_u64(&p->j, "slot", (uint64_t)slot);
 	if (pid)
 		pp_json_u64(&p->j, "pid", pid);
+	if (for_ns)
+		pp_json_u64(&p->j, "ms", for_ns / PP_NS_PER_MS);
 	pp_json_text(&p->j, "sentence", text);
 	pp_json_close(&p->j, '}');
 }
 
-static const char *who(const struct reporter *p, uint64_t owner, char text[80], uint32_t *pid)
+const char *pp_stall_who(const struct pp_stall *p, uint64_t owner, char text[PP_STALL_WHO], uint32_t *pid)
 {
 	uint32_t proc = pp_slot_proc(owner);
 	const struct pp_proc *record = proc < p->r->fixed.procs ? &p->r->procs[proc] : NULL;
 
 	*pid = record ? pp_load_rlx(&record->pid) : 0; /* stat */
 	if (record)
-		snprintf(text, 80, "%s process %u (%.31s)", state_names[state_of(*pid)], *pid, record->name);
+		snprintf(text, PP_STALL_WHO, "%s process %u (%.31s)", pp_stall_process_names[pp_stall_process(*pid)], *pid, record->name);
 	else
-		snprintf(text, 80, "process record %u, which cannot be", proc);
+		snprintf(text, PP_STALL_WHO, "process record %u, which cannot be", proc);
 	return text;
 }
 
-static void judge_slot(struct reporter *p, unsigned i, const struct look *a, const struct look *b)
+/* A thread that stands in an operation: how far it has come, for how long, and where the kernel has it. */
+static void report_operation(struct pp_stall *p, unsigned i, const struct pp_stall_look *l, const char *who, uint32_t pid)
+{
+	const struct pp_slot *s = &p->r->slots[i];
+	uint64_t for_ns = pp_now_ns() - l->since_ns;
+	char phase[PP_STALL_PHASE], kernel[64], a[PP_TEXT_NUMBER];
+
+	pp_stall_kernel(pid, pp_load_rlx(&s->tid), kernel, sizeof(kernel)); /* stat */
+	pp_stall_report(p, (int)i, pid, for_ns, "write",
+		"Slot %u: %s has stood for at least %s%s%s in the middle of %s. Nobody waits for it: whoever wants the key helps it, or undoes it.", i, who,
+		pp_text_seconds(a, (double)for_ns / 1e9), kernel[0] ? " in the kernel's " : "", kernel, pp_stall_phase(p->r, s, l, phase));
+}
+
+static void judge_slot(struct pp_stall *p, unsigned i, const struct pp_stall_look *a, const struct pp_stall_look *b)
 {
 	unsigned used = (uint16_t)(pp_tail_index(b->tail) - (uint16_t)b->head), entries = p->r->fixed.ring_entries;
-	uint64_t durable = pp_load_rlx(&p->r->globals->durable_epoch); /* stat */
-	bool same = a->owner == b->owner && pp_slot_state(b->owner) == PP_SLOT_CLAIMED;
-	char text[80];
+	uint64_t durable = pp_load_rlx(&p->r->globals->durable_epoch), for_ns = pp_now_ns() - b->since_ns; /* stat */
+	bool same_owner = a->owner == b->owner && pp_slot_state(b->owner) == PP_SLOT_CLAIMED;
+	char text[PP_STALL_WHO];
 	uint32_t pid;
 
 	if (pp_slot_state(b->owner) != PP_SLOT_CLAIMED)
 		return;
-	who(p, b->owner, text, &pid);
-	if (same && b->op && a->op == b->op && a->block == b->block && a->tail == b->tail)
-		report(p, (int)i, pid, "write", "Slot %u: %s stands in the middle of a %s. Nobody waits for it: whoever wants the key helps it, or undoes it.", i,
-			text, b->op & 1 ? "batch" : "write");
-	else if (same && b->low != PP_IDLE && a->low == b->low && state_of(pid) != RUNS)
-		report(p, (int)i, pid, "read", "Slot %u: %s stands in the middle of a read; what was alive then stays in memory.", i, text);
-	if (same && b->want && a->want == b->want)
-		report(p, (int)i, pid, "log_space", "Slot %u: %s waits for %" PRIu64 " bytes of log space: the disk is slow, or full.", i, text, b->want);
-	if (same && b->wait && a->wait == b->wait && durable < b->wait)
-		report(p, (int)i, pid, "durable", "Slot %u: %s waits until epoch %" PRIu64 " is durable; %" PRIu64 " is.", i, text, b->wait, durable);
+	pp_stall_who(p, b->owner, text, &pid);
+	if (same_owner && b->op && a->op == b->op && a->block == b->block && a->tail == b->tail)
+		report_operation(p, i, b, text, pid);
+	else if (same_owner && b->low != PP_IDLE && a->low == b->low && pp_stall_process(pid) != PP_STALL_RUNS)
+		pp_stall_report(p, (int)i, pid, for_ns, "read", "Slot %u: %s stands in the middle of a read; what was alive then stays in memory.", i, text);
+	if (same_owner && b->want && a->want == b->want)
+		pp_stall_report(p, (int)i, pid, for_ns, "log_space", "Slot %u: %s waits for %" PRIu64 " bytes of log space: the disk is slow, or full.", i, text,
+			b->want);
+	if (same_owner && b->wait && a->wait == b->wait && durable < b->wait)
+		pp_stall_report(p, (int)i, pid, for_ns, "durable", "Slot %u: %s waits until epoch %" PRIu64 " is durable; %" PRIu64 " is.", i, text, b->wait,
+			durable);
 	if (used + used / 8 >= entries)
-		report(p, (int)i, pid, "ring", "Slot %u: the log ring of %s is full (%u of %u entries): the daemon does not take them.", i, text, used, entries);
-	if (state_of(pid) == DEAD)
-		report(p, (int)i, pid, "dead", "Slot %u belongs to %s: the daemon has not taken it back yet.", i, text);
+		pp_stall_report(p, (int)i, pid, 0, "ring", "Slot %u: the log ring of %s is full (%u of %u entries): the daemon does not take them.", i, text, used,
+			entries);
+	if (pp_stall_process(pid) == PP_STALL_DEAD)
+		pp_stall_report(p, (int)i, pid, 0, "dead", "Slot %u belongs to %s: the daemon has not taken it back yet.", i, text);
 }
 
-static void judge_procs(struct reporter *p)
+static void judge_procs(struct pp_stall *p)
 {
 	char a[PP_TEXT_NUMBER], b[PP_TEXT_NUMBER];
 
@@ -136,31 +148,15 @@ static void judge_procs(struct reporter *p)
 		if (!pp_load_rlx(&q->state) || pp_load_rlx(&q->flags) & PP_PROC_DAEMON || pid == (uint32_t)getpid())
 			continue;
 		if (interval > LONG_NS)
-			report(p, -1, pid, "long_read", "Process %u (%.31s, %s) has been reading for %s and keeps %s from being freed.", pid, q->name,
-				state_names[state_of(pid)], pp_text_seconds(a, (double)interval / 1e9), pp_text_bytes(b, (double)bytes));
+			pp_stall_report(p, -1, pid, interval, "long_read", "Process %u (%.31s, %s) has been reading for %s and keeps %s from being freed.", pid, q->name,
+				pp_stall_process_names[pp_stall_process(pid)], pp_text_seconds(a, (double)interval / 1e9), pp_text_bytes(b, (double)bytes));
 		if (snapshot > LONG_NS)
-			report(p, -1, pid, "long_snapshot", "Process %u (%.31s, %s) has held a snapshot for %s; it keeps at most %s.", pid, q->name,
-				state_names[state_of(pid)], pp_text_seconds(a, (double)snapshot / 1e9), pp_text_bytes(b, (double)bytes));
+			pp_stall_report(p, -1, pid, snapshot, "long_snapshot", "Process %u (%.31s, %s) has held a snapshot for %s; it keeps at most %s.", pid, q->name,
+				pp_stall_process_names[pp_stall_process(pid)], pp_text_seconds(a, (double)snapshot / 1e9), pp_text_bytes(b, (double)bytes));
 	}
 }
 
-static void judge_stripes(struct reporter *p)
-{
-	struct pp_stripe_info s;
-	char text[80], a[PP_TEXT_NUMBER];
-	uint32_t pid;
-
-	for (unsigned i = 0; i < p->r->fixed.stripes && p->r->fixed.sync_mode == PP_SYNC_MUTEX; i++) {
-		pp_stripe_look(p->r, i, &s);
-		if (s.held_ns < LONG_NS || s.slot >= p->r->fixed.slots)
-			continue;
-		who(p, pp_load_rlx(&p->r->slots[s.slot].owner), text, &pid); /* stat */
-		report(p, (int)s.slot, pid, "stripe", "Lock stripe %u has been held for %s by %s; the next one takes it over after 10 ms.", i,
-			pp_text_seconds(a, (double)s.held_ns / 1e9), text);
-	}
-}
-
-static void judge_daemon(struct reporter *p)
+static void judge_daemon(struct pp_stall *p)
 {
 	const struct pp_header *h = p->r->header;
 	uint64_t beat = pp_load_rlx(&h->heartbeat_ns), now = pp_now_ns(); /* stat */
@@ -169,58 +165,75 @@ static void judge_daemon(struct reporter *p)
 	char a[PP_TEXT_NUMBER];
 
 	if (now > beat && now - beat > BEAT_NS)
-		report(p, -1, pid, "daemon", "The daemon (pid %u, %s) has done nothing for %s: reading goes on, writing until the rings are full. %s", pid,
-			state_names[state_of(pid)], pp_text_seconds(a, (double)(now - beat) / 1e9),
-			state_of(pid) == DEAD ? "Start it: ppdb start." : state_of(pid) == STOPPED ? "Let it go on: kill -CONT." : "Is the machine busy?");
+		pp_stall_report(p, -1, pid, now - beat, "daemon", "The daemon (pid %u, %s) has done nothing for %s: reading goes on, writing until the rings are full. %s", pid,
+			pp_stall_process_names[pp_stall_process(pid)], pp_text_seconds(a, (double)(now - beat) / 1e9),
+			pp_stall_process(pid) == PP_STALL_DEAD ? "Start it: ppdb start." : pp_stall_process(pid) == PP_STALL_STOPPED ? "Let it go on: kill -CONT." : "Is the machine busy?");
 	if (failed)
-		report(p, -1, pid, "log", "The log could not be written (%s): the store is read-only until ppdbd is restarted.", ppdb_strerror(failed));
+		pp_stall_report(p, -1, pid, 0, "log", "The log could not be written (%s): the store is read-only until ppdbd is restarted.", ppdb_strerror(failed));
 	if (pp_load_rlx(&((struct pp_engine *)p->r->engine)->wal_full)) /* stat */
-		report(p, -1, pid, "disk", "The disk of the log is full: free space in the data directory.");
+		pp_stall_report(p, -1, pid, 0, "disk", "The disk of the log is full: free space in the data directory.");
 }
 
-static unsigned look_twice(const struct pp_cmd *c, struct pp_region *r, uint64_t apart_ms)
+/* Compares the look before with one of now, which is the one before for the next time. */
+static unsigned compare(struct pp_stall *p)
 {
-	struct reporter p = {.c = c, .r = r, .j = {.out = stdout, .indent = true}};
-	unsigned slots = r->fixed.slots;
-	struct look *before = calloc(slots, sizeof(*before));
+	struct pp_stall_look *swap = p->before;
+	unsigned slots = p->r->fixed.slots;
 
-	if (!before)
-		return 0;
+	p->found = 0;
 	for (unsigned i = 0; i < slots; i++)
-		before[i] = look_at(&r->slots[i]);
-	usleep((useconds_t)(apart_ms * 1000));
-	if (c->json) {
-		pp_json_open(&p.j, NULL, '{');
-		pp_json_open(&p.j, "stalls", '[');
+		p->now[i] = look_at(&p->r->slots[i], &p->before[i]);
+	if (p->c->json) {
+		pp_json_open(&p->j, NULL, '{');
+		pp_json_open(&p->j, "stalls", '[');
 	}
-	judge_daemon(&p);
-	for (unsigned i = r->fixed.daemon_slots; i < slots; i++) {
-		struct look now = look_at(&r->slots[i]);
-
-		judge_slot(&p, i, &before[i], &now);
-	}
-	judge_procs(&p);
-	judge_stripes(&p);
-	if (c->json) {
-		pp_json_close(&p.j, ']');
-		pp_json_close(&p.j, '}');
-	} else if (!p.found) {
+	judge_daemon(p);
+	for (unsigned i = p->r->fixed.daemon_slots; i < slots; i++)
+		judge_slot(p, i, &p->before[i], &p->now[i]);
+	judge_procs(p);
+	pp_stall_locks(p);
+	if (p->c->json) {
+		pp_json_close(&p->j, ']');
+		pp_json_close(&p->j, '}');
+	} else if (!p->found) {
 		puts("Nobody stands still.");
 	}
-	free(before);
-	return p.found;
+	p->before = p->now;
+	p->now = swap;
+	return p->found;
+}
+
+static int look_on(const struct pp_cmd *c, struct pp_region *r, uint64_t apart_ms, bool watch)
+{
+	unsigned slots = r->fixed.slots, found;
+	struct pp_stall_look *looks = calloc(2 * (size_t)slots, sizeof(*looks));
+	struct pp_stall p = {.c = c, .r = r, .before = looks, .now = looks + slots, .j = {.out = stdout, .indent = !watch}};
+
+	if (!looks)
+		return pp_cmd_fail(c, -ENOMEM, NULL);
+	for (unsigned i = 0; i < slots; i++)
+		p.before[i] = look_at(&r->slots[i], NULL);
+	do {
+		usleep((useconds_t)(apart_ms * 1000));
+		found = compare(&p);
+		if (fflush(stdout))
+			break;
+	} while (watch);
+	free(looks);
+	return found ? PP_EXIT_NO : PP_EXIT_OK;
 }
 
 static const char help_text[] =
 	"usage: ppdb [-n NAME] [--json] stall [--apart MS] [--watch] [--arena FILE]\n\n"
 	"Who stands still: looks twice, --apart milliseconds apart (300). A sentence each for clients that are stopped or dead in the middle of a\n"
 	"write or a read, threads that wait for log space or for durability, full log rings, reads and snapshots of more than a second with what they keep,\n"
-	"lock stripes that are held (sync = mutex), a daemon that does not work, a failed log, a full disk. Works without a daemon, too, on what it left\n"
-	"(in FILE, if the store is not where its name says).\n"
+	"lock stripes that are held, who waits for them and circles of those (sync = mutex), a daemon that does not work, a failed log, a full disk. Works without a daemon, too, on what it left\n"
+	"(in FILE, if the store is not where its name says). For a write or a batch it is said how far it has come.\n"
 	"Exit 0: nobody stands still; 1: somebody does. --watch looks again and again until it is interrupted.\n"
-	"--json prints {\"stalls\": [{kind, slot, pid, sentence}]}; kinds: write, read, log_space, durable, ring, dead, long_read,\n"
-	"long_snapshot, stripe, daemon, log, disk.\n\n"
-	"  ppdb stall || mail -s 'ppdb stalls' root\n";
+	"--json prints {\"stalls\": [{kind, slot, pid, ms, sentence}]}, with --watch one object a line; kinds: write, read, log_space, durable, ring,\n"
+	"dead, long_read, long_snapshot, stripe, lock_wait, lock_cycle, daemon, log, disk.\n\n"
+	"  ppdb stall || mail -s 'ppdb stalls' root\n"
+	"  ppdb stall --watch --apart 1000   what stands, and for how long already\n";
 
 int pp_cmd_stall(struct pp_cmd *c, int argc, char **argv)
 {
@@ -229,14 +242,10 @@ int pp_cmd_stall(struct pp_cmd *c, int argc, char **argv)
 	bool watch = false;
 	const struct pp_opt opts[] = {{"apart", PP_OPT_U64, &apart_ms}, {"watch", PP_OPT_FLAG, &watch}, {"arena", PP_OPT_TEXT, &arena}, {NULL, 0, NULL}};
 	struct pp_live live;
-	unsigned found;
 	int rc;
 
-	for (int i = 1; i < argc; i++)
-		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
-			fputs(help_text, stdout);
-			return PP_EXIT_OK;
-		}
+	if (pp_cmd_help(argc, argv, help_text))
+		return PP_EXIT_OK;
 	if (pp_cmd_options(c, argc, argv, opts, 0, 0) < 0)
 		return PP_EXIT_USAGE;
 	if (apart_ms < 1 || apart_ms > 3600000)
@@ -244,11 +253,7 @@ int pp_cmd_stall(struct pp_cmd *c, int argc, char **argv)
 	rc = pp_live_open(c, arena, &live);
 	if (rc)
 		return rc;
-	do {
-		found = look_twice(c, live.region, apart_ms);
-		if (watch && (fflush(stdout) || usleep(700000)))
-			break;
-	} while (watch);
+	rc = look_on(c, live.region, apart_ms, watch);
 	pp_live_close(&live);
-	return found ? PP_EXIT_NO : PP_EXIT_OK;
+	return rc;
 }

@@ -2,13 +2,15 @@
  * stall.c - `ppdb stall` names each kind of standing still, provoked for real: clients stopped at a named point, a daemon that is stopped
  * or dead, full rings, waits, long reads and snapshots.
  */
-#include "client/ppdb.h"
+#include "client/internal.h" /* first */
 #include "shm/fault.h"
 #include "tests/lib/crew.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -81,29 +83,67 @@ Test(stall, a_client_in_the_middle_of_a_write)
 	expect_nothing();
 	pid = stopped_at("write.installed=stop:1");
 	expect_kind("write");
+	test_require(strstr(out, "a write to \\\"k\\\": in the key's chain, not in the log ring yet"), "%s", out);
 	kill(pid, SIGCONT);
 	test_join(pid);
 	pid = stopped_at("batch.ready=stop:1");
 	expect_kind("write");
-	test_require(strstr(out, "a batch"), "%s", out);
+	test_require(strstr(out, "a batch (1 of 1 versions made): in the key's chain, not in the log ring yet"), "%s", out);
 	kill(pid, SIGCONT);
 	test_join(pid);
 	expect_nothing();
 	test_store_stop(&s);
 }
 
-Test(stall, a_lock_stripe)
+/* The slot that this sentence of a kind is about. */
+static unsigned slot_named(const char *kind)
 {
-	pid_t pid;
+	char want[48];
+	const char *at;
+
+	expect_kind(kind);
+	snprintf(want, sizeof(want), "\"kind\": \"%s\"", kind);
+	at = strstr(strstr(out, want), "\"slot\": ");
+	test_require(at, "%s", out);
+	return (unsigned)strtoul(at + 8, NULL, 10);
+}
+
+/* Damage, as ppdb never makes it: the slot waits for a stripe that somebody holds. */
+static void make_wait(unsigned slot, uint32_t stripe)
+{
+	struct pp_region r;
+	int fd = open(s.arena, O_RDWR | O_CLOEXEC);
+
+	test_require(fd >= 0 && !pp_region_map(fd, false, pp_layout_hash_engine(), &r), "cannot map %s", s.arena);
+	pp_store_rel(&r.slots[slot].stripe_wait, stripe + 1);
+	pp_region_unmap(&r);
+	close(fd);
+}
+
+/* The first one stands with the stripe, the second one waits for it; then the first one seems to wait for it as well. */
+Test(stall, lock_stripes)
+{
+	unsigned owner, stripe;
+	pid_t first, second;
 
 	if (!pp_fault_built())
 		cr_skip_test("this build has no fault points");
 	test_begin(120);
-	test_store_start(&s, "--memory 64M --wal-segment 4M --sync mutex");
-	pid = stopped_at("sync.stripe.locked=stop:1");
-	expect_kind("stripe");
-	kill(pid, SIGCONT);
-	test_join(pid);
+	test_store_start(&s, "--memory 64M --wal-segment 4M --sync mutex --stripes 1");
+	first = stopped_at("sync.stripe.locked=stop:1");
+	owner = slot_named("stripe");
+	test_require(strstr(out, "0 wait for it"), "%s", out);
+	second = stopped_at("sync.stripe.wait=stop:1");
+	test_require(slot_named("lock_wait") != owner, "%s", out);
+	test_require(strstr(out, "1 wait for it") && !strstr(out, "lock_cycle"), "%s", out);
+	test_require(sscanf(strstr(out, "waits for lock stripe "), "waits for lock stripe %u", &stripe) == 1, "%s", out);
+	make_wait(owner, stripe);
+	expect_kind("lock_cycle");
+	make_wait(owner, UINT32_MAX);
+	kill(first, SIGCONT);
+	test_join(first);
+	kill(second, SIGCONT);
+	test_join(second);
 	expect_nothing();
 	test_store_stop(&s);
 }
