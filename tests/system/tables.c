@@ -603,6 +603,47 @@ Test(tables, halfway)
 }
 
 /* The daemon dies at its points of the work. */
+static void create_exclusive(void *arg)
+{
+	ppdb_table t;
+	ppdb *db;
+
+	(void)arg;
+	test_require(!pp_fault_set("table.create.recorded=stop:1"), "no fault points");
+	db = test_store_attach(&s, 0);
+	test_ok(open_table(db, "mine", PPDB_CREATE | PPDB_EXCLUSIVE, 0, 0, &t));
+	test_expect(PPDB_TABLE_UNKNOWN, ppdb_put(db, t, PPDB_S("k"), PPDB_S("v"), NULL, NULL));
+	ppdb_detach(db);
+}
+
+/* It made the table, whoever has dropped it since: it does not hear that there was one before, and makes no second one. */
+Test(tables, dropped_before_its_creator_returns)
+{
+	ppdb_table t;
+	pid_t pid;
+	ppdb *db;
+	int rc;
+
+	if (!pp_fault_built())
+		cr_skip_test("this build has no fault points");
+	test_begin(100);
+	test_store_start(&s, "");
+	db = test_store_attach(&s, 0);
+	pid = test_spawn(create_exclusive, NULL);
+	while ((rc = open_table(db, "mine", 0, 0, 0, &t)) == PPDB_TABLE_UNKNOWN)
+		test_sleep_ms(5); /* until it stands */
+	test_ok(rc);
+	test_ok(ppdb_table_drop(db, "mine"));
+	test_ok(open_table(db, "mine", PPDB_CREATE | PPDB_EXCLUSIVE, 0, 0, &t));
+	test_ok(ppdb_put(db, t, PPDB_S("k"), PPDB_S("v"), NULL, NULL));
+	while (kill(pid, SIGCONT) == 0 && (rc = test_collect(pid, false)) == -1)
+		test_sleep_ms(5);
+	test_require(!rc, "the creator ended with %#x", (unsigned)rc);
+	test_ok(ppdb_get(db, t, PPDB_S("k"), NULL, 0, NULL) == -ENOBUFS ? 0 : -1);
+	test_ok(ppdb_detach(db));
+	test_store_check(&s, true);
+}
+
 Test(tables, daemon_dies_at_work)
 {
 	static char drop_half[] = "table.drop.recorded=kill:1";
