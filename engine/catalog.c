@@ -149,7 +149,7 @@ static void judge(struct pp_keeper *k, unsigned i)
 	PP_FAULT_POINT("catalog.judge");
 	if (pp_table_state(word) == PP_TABLE_OPEN)
 		pp_cas_seq(&lines(k)[i].word, &word, PP_TABLE_WORD(PP_TABLE_DROPPED, id));
-	else if (pp_table_state(word) == PP_TABLE_FILLING && c->quiet[i])
+	else if (pp_table_state(word) == PP_TABLE_FILLING && (c->quiet[i] || PP_MUTANT("catalog.not_quiet")))
 		pp_cas_seq(&lines(k)[i].word, &word, PP_TABLE_WORD(PP_TABLE_FREE, id));
 }
 

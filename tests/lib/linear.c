@@ -154,6 +154,8 @@ static bool apply_read(struct state *c, const struct linear_op *o)
 {
 	if (!o->ok)
 		return !c->value;
+	if (c->value == LINEAR_ANY && o->value)
+		c->value = o->value;
 	if (!c->value || (o->value && c->value != o->value))
 		return false;
 	return !o->version || version_is(c, o->version);
@@ -189,6 +191,13 @@ static bool apply(struct state *c, const struct linear_op *o)
 			return false;
 		write_value(c, 0);
 		return true;
+	case LINEAR_TOUCH:
+		if (refused)
+			return !c->value;
+		if (!c->value)
+			return false;
+		write_value(c, c->value);
+		return !o->version || version_is(c, o->version);
 	case LINEAR_CAS:
 		return apply_cas(c, o);
 	case LINEAR_ADD:
@@ -259,7 +268,7 @@ static struct event *make_events(const struct linear_op *ops, size_t n, size_t *
 static const char *describe(const struct search *s, const struct linear_op *o, const char *why)
 {
 	static char text[2000];
-	static const char *const names[] = {"put", "put if absent", "put if present", "del", "cas", "read", "add"};
+	static const char *const names[] = {"put", "put if absent", "put if present", "del", "cas", "read", "add", "touch"};
 	int at = snprintf(text, sizeof(text), "%s at the end of: %s by process %u, %s, value %llx, expect %llu, version %llu; "
 		"at the same time:", why, names[o->kind], o->process, o->ok ? "ok" : "refused", (unsigned long long)o->value,
 		(unsigned long long)o->expect, (unsigned long long)o->version);

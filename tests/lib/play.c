@@ -199,9 +199,12 @@ void play_reopen(struct play *p, bool cold)
 	if (pp_keeper_was_warm(k) == cold)
 		sched_fail("the arena was %s", cold ? "adopted although it was gone" : "not adopted");
 	p->keeper = k;
-	for (unsigned i = 0; i < p->clients && !cold; i++) /* those that nobody hears any more */
-		if (p->client[i].announced)
-			pp_keeper_proc_gone(k, p->client[i].proc);
+	for (unsigned i = 0; i < p->clients && !cold; i++) { /* those that nobody hears any more; a record that was freed before may be the daemon's own by now */
+		struct play_client *c = &p->client[i];
+
+		if (c->announced && pp_load_acq(&pp_keeper_region(k)->procs[c->proc].state) == c->life)
+			pp_keeper_proc_gone(k, c->proc);
+	}
 }
 
 /* False: the play is over. */
@@ -328,6 +331,7 @@ static void cast(struct play *p, uint64_t seed, struct test_random *r)
 
 	p->clients = 2 + (unsigned)test_below(r, 3);
 	p->at_once = test_chance(r, 60);
+	p->tables = test_chance(r, 20);
 	for (unsigned i = 0; i < p->clients; i++) {
 		struct play_client *c = &p->client[i];
 
@@ -337,6 +341,7 @@ static void cast(struct play *p, uint64_t seed, struct test_random *r)
 		c->r = test_random(seed, 10 + i);
 		if (pp_keeper_proc_add(p->keeper, (uint32_t)getppid(), 0, 0, 0, names[i], &c->proc))
 			sched_fail("no process record: %s", pp_detail_get());
+		c->life = pp_load_acq(&pp_keeper_region(p->keeper)->procs[c->proc].state);
 		c->thread = sched_add(names[i], play_client, c);
 		if (test_chance(r, 25))
 			sched_lethal(c->thread, 1 + test_below(r, (uint64_t)c->ops * 120));

@@ -4,6 +4,7 @@
  */
 #include "tests/lib/play_internal.h"
 
+#include "engine/sweep.h"
 #include "shm/clock.h"
 #include "shm/live.h"
 #include "shm/reclaim.h"
@@ -28,7 +29,7 @@ static bool at_work(struct pp_keeper *k)
 			return true;
 	}
 	return pp_keeper_busy(k) || pp_load_acq(&k->todo_overflow) || k->leaf_sweep.active || k->house.limbo_left ||
-	       pp_load_acq(&((struct pp_engine *)k->region.engine)->gathering);
+	       pp_load_acq(&((struct pp_engine *)k->region.engine)->gathering) || pp_catalog_busy(k);
 }
 
 void play_rest(struct pp_keeper *k)
@@ -108,21 +109,18 @@ static void read_all(struct play *p, struct pp_thread *t)
 
 /* ---- histories --------------------------------------------------------------------------------------------------- */
 
-static void judge_history(struct play *p)
+void play_judge_key(struct play *p, unsigned key, const char *name)
 {
 	static struct linear_op ops[PLAY_NOTES];
+	size_t n = 0;
+	const char *wrong;
 
-	for (unsigned k = 0; k < p->keys; k++) {
-		size_t n = 0;
-		const char *wrong;
-
-		for (unsigned i = 0; i < p->notes; i++)
-			if (p->note[i].op.key == k && !p->note[i].nothing)
-				ops[n++] = p->note[i].op;
-		wrong = linear_wrong(ops, n);
-		if (wrong)
-			sched_fail("key %s: %s", p->key[k], wrong);
-	}
+	for (unsigned i = 0; i < p->notes; i++)
+		if (p->note[i].op.key == key && !p->note[i].nothing)
+			ops[n++] = p->note[i].op;
+	wrong = linear_wrong(ops, n);
+	if (wrong)
+		sched_fail("key %s: %s", name, wrong);
 }
 
 /* What the snapshot at S must show of a key, as far as it is known: the last of the finished writes with tag <= S, or something later that
@@ -189,6 +187,8 @@ static void judge_now(struct play *p)
 		sched_fail("no slot for the judge: %s", pp_detail_get());
 	judge_store(&t);
 	read_all(p, &t);
+	if (p->tables)
+		play_table_last(p, &t);
 	pp_slot_leave(&t);
 	pp_keeper_proc_gone(p->keeper, proc);
 }
@@ -202,10 +202,13 @@ void play_judge(struct play *p)
 		play_reopen(p, true);
 		judge_now(p);
 	}
-	judge_history(p);
+	for (unsigned k = 0; k < p->keys; k++)
+		play_judge_key(p, k, p->key[k]);
+	if (p->tables)
+		play_table_judge(p);
 	for (unsigned i = 0; i < p->cuts; i++)
 		for (unsigned k = 0; k < p->keys && p->cut[i].s; k++)
 			judge_cut(p, &p->cut[i], k);
-	if (!p->restarts) /* what was not durable is logged again */
+	if (!p->restarts && !p->tables) /* what was not durable is logged again; the catalog is logged, too, and what the keeper takes away */
 		judge_log(p);
 }

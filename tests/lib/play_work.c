@@ -3,12 +3,13 @@
  */
 #include "tests/lib/play_internal.h"
 
+#include "engine/reserve.h"
 #include "shm/clock.h"
 #include "shm/reclaim.h"
 #include "shm/slot.h"
 #include "shm/wait.h"
 
-#define LONG_VALUE 1100            /* not inline */
+#define FAR_MS (UINT64_C(1) << 45) /* no value expires */
 
 /* ---- notes ------------------------------------------------------------------------------------------------------- */
 
@@ -25,7 +26,7 @@ struct play_note *play_note(struct play *p, unsigned process, enum linear_kind k
 	return n;
 }
 
-static void end(struct play_note *n, bool ok)
+void play_note_end(struct play_note *n, bool ok)
 {
 	n->op.ok = ok;
 	n->op.end = sched_moment();
@@ -41,9 +42,9 @@ static void saw(struct play_client *c, uint64_t tag)
 
 /* ---- values: a decimal number, sometimes with many zeros in front ------------------------------------------------ */
 
-static uint64_t make_value(struct play_client *c, uint64_t id, char *to)
+uint64_t play_make_value(struct play_client *c, uint64_t id, char *to)
 {
-	return (uint64_t)sprintf(to, "%0*llu", test_chance(&c->r, 10) ? LONG_VALUE : 1, (unsigned long long)id);
+	return (uint64_t)sprintf(to, "%0*llu", test_chance(&c->r, 10) ? PLAY_LONG : 1, (unsigned long long)id);
 }
 
 uint64_t play_value(const void *data, uint64_t size)
@@ -51,7 +52,7 @@ uint64_t play_value(const void *data, uint64_t size)
 	const char *text = data;
 	uint64_t value = 0;
 
-	if (!size || size > LONG_VALUE)
+	if (!size || size > PLAY_LONG)
 		sched_fail("a value of %llu bytes", (unsigned long long)size);
 	for (uint64_t i = 0; i < size; i++) {
 		if (text[i] < '0' || text[i] > '9')
@@ -97,17 +98,17 @@ static void finish_write(struct play_client *c, struct play_note *n, const struc
 	default:
 		sched_fail("a write gave %s: %s", pp_error_name(rc), pp_detail_get());
 	}
-	end(n, rc == 0);
+	play_note_end(n, rc == 0);
 }
 
 static void write_one(struct play_client *c, unsigned key)
 {
 	static const struct { enum linear_kind kind; uint32_t flags; unsigned share; } kinds[] = {
-		{LINEAR_PUT, 0, 30}, {LINEAR_DEL, PP_W_DELETE, 30}, {LINEAR_IFABSENT, PP_W_IFABSENT, 10},
-		{LINEAR_IFPRESENT, PP_W_IFPRESENT, 5}, {LINEAR_CAS, PP_W_CAS, 15}, {LINEAR_ADD, PP_W_ADD, 10},
+		{LINEAR_PUT, 0, 27}, {LINEAR_DEL, PP_W_DELETE, 25}, {LINEAR_IFABSENT, PP_W_IFABSENT, 10},
+		{LINEAR_IFPRESENT, PP_W_IFPRESENT, 5}, {LINEAR_CAS, PP_W_CAS, 15}, {LINEAR_ADD, PP_W_ADD, 10}, {LINEAR_TOUCH, PP_W_TOUCH, 8},
 	};
 	unsigned dice = (unsigned)test_below(&c->r, 100), i = 0;
-	char value[LONG_VALUE + 1];
+	char value[PLAY_LONG + 1];
 	struct play_note *n;
 	struct pp_write w;
 
@@ -117,9 +118,11 @@ static void write_one(struct play_client *c, unsigned key)
 	n = play_note(c->play, c->number, kinds[i].kind, key);
 	if (n->op.kind == LINEAR_ADD) {
 		w.delta = (int64_t)(n->op.expect = 1 + test_below(&c->r, 9));
+	} else if (n->op.kind == LINEAR_TOUCH) {
+		w.expires_ms = FAR_MS + c->play->notes;
 	} else if (n->op.kind != LINEAR_DEL) {
 		n->op.value = (uint64_t)(c->number + 1) * 1000000 + c->play->notes * 100;
-		w.size = make_value(c, n->op.value, value);
+		w.size = play_make_value(c, n->op.value, value);
 		w.value = value;
 	}
 	if (n->op.kind == LINEAR_CAS)
@@ -133,12 +136,67 @@ static void write_one(struct play_client *c, unsigned key)
 	}
 }
 
+/* ---- values that are filled in place ---- */
+
+static void reserve(struct play_client *c)
+{
+	uint64_t id = (uint64_t)(c->number + 1) * 1000000 + 500000 + ++c->reserved;
+	char value[PLAY_LONG + 1];
+	void *data;
+	int rc;
+
+	c->held_value = id;
+	c->held_size = play_make_value(c, id, value);
+	rc = pp_reserve(&c->t, c->held_size, &c->held, &data);
+	if (rc)
+		sched_fail("a reservation gave %s: %s", pp_error_name(rc), pp_detail_get());
+	memcpy(data, value, c->held_size);
+}
+
+static void cancel(struct play_client *c)
+{
+	pp_ref held = c->held;
+
+	c->held = 0;
+	if (held)
+		pp_reserve_cancel(&c->t, held);
+}
+
+/* What was refused stays reserved, and is tried again or cancelled. */
+static void publish(struct play_client *c, unsigned key)
+{
+	bool absent = test_chance(&c->r, 20);
+	struct pp_write w = {.key = play_key(c->play, key), .flags = absent ? PP_W_IFABSENT : 0, .reserved = c->held, .size = c->held_size,
+		.timeout_ns = PP_NS_PER_SEC};
+	struct play_note *n = play_note(c->play, c->number, absent ? LINEAR_IFABSENT : LINEAR_PUT, key);
+	int rc;
+
+	n->op.value = c->held_value;
+	rc = pp_write(&c->t, &w);
+	if (!rc) {
+		pp_reserve_done(&c->t, c->held);
+		c->held = 0;
+	}
+	finish_write(c, n, &w, rc);
+}
+
+/* It may stay open over other operations, and when the client stops for good. */
+static void fill_in_place(struct play_client *c, unsigned key)
+{
+	if (!c->held)
+		reserve(c);
+	else if (test_chance(&c->r, 20))
+		cancel(c);
+	if (c->held && test_chance(&c->r, 60))
+		publish(c, key);
+}
+
 /* What the batch says of one of its writes. Only the one that is to blame for a failure has a result of its own. */
 static void finish_batch(struct play_client *c, struct play_note *n, const struct pp_write *w, int rc, bool blamed)
 {
 	if (rc && !blamed) {
 		n->nothing = true;
-		end(n, false);
+		play_note_end(n, false);
 		return;
 	}
 	finish_write(c, n, w, rc == PPDB_TIMEOUT ? PPDB_OVERLOAD : rc);
@@ -153,7 +211,7 @@ static void write_batch(struct play_client *c)
 	unsigned first = (unsigned)test_below(&c->r, c->play->keys), n = c->play->keys - first;
 	struct pp_write w[PLAY_KEYS];
 	struct play_note *note[PLAY_KEYS];
-	char value[PLAY_KEYS][LONG_VALUE + 1];
+	char value[PLAY_KEYS][PLAY_LONG + 1];
 	struct pp_batch_write batch = {.writes = w, .count = n, .timeout_ns = PP_NS_PER_SEC};
 	int rc;
 
@@ -167,7 +225,7 @@ static void write_batch(struct play_client *c)
 		note[i] = play_note(c->play, c->number, kinds[kind].kind, key);
 		note[i]->op.expect = kinds[kind].kind == LINEAR_CAS ? w[i].expect : 0;
 		note[i]->op.value = (uint64_t)(c->number + 1) * 1000000 + c->play->notes * 100;
-		w[i].size = make_value(c, note[i]->op.value, value[i]);
+		w[i].size = play_make_value(c, note[i]->op.value, value[i]);
 		w[i].value = value[i];
 	}
 	rc = pp_batch_write(&c->t, &batch);
@@ -203,7 +261,7 @@ static void take(struct play_client *c, struct play_note *n, int rc, const struc
 		n->op.version = c->version[n->op.key] = hit->version;
 		saw(c, hit->tag);
 	}
-	end(n, !rc);
+	play_note_end(n, !rc);
 	if (!rc)
 		keep_reading(c, hit, n->op.value);
 }
@@ -274,7 +332,7 @@ static void scan(struct play_client *c)
 	pp_cursor_close(cursor);
 	for (unsigned k = 0; k < p->keys; k++)
 		if (!n[k]->op.done)
-			end(n[k], false);
+			play_note_end(n[k], false);
 	pp_read_leave(&c->t);
 }
 
@@ -353,8 +411,12 @@ void play_client(void *arg)
 	for (unsigned i = 0; i < c->ops; i++) {
 		unsigned key = (unsigned)test_below(&c->r, c->play->keys), dice = (unsigned)test_below(&c->r, 100);
 
-		if (dice < 48)
+		if (c->play->tables && test_chance(&c->r, 60))
+			play_table(c);
+		else if (dice < 41)
 			write_one(c, key);
+		else if (dice < 49)
+			fill_in_place(c, key);
 		else if (dice < 60)
 			write_batch(c);
 		else if (dice < 78)
@@ -364,10 +426,12 @@ void play_client(void *arg)
 		else if (dice < 95)
 			snapshot(c);
 		else {
+			cancel(c);
 			pp_slot_leave(&c->t);
 			claim(c);
 		}
 	}
+	cancel(c);
 	pp_slot_leave(&c->t);
 	pp_keeper_proc_gone(c->play->keeper, c->proc);
 	c->announced = true;

@@ -105,6 +105,8 @@ static const struct { const char *name; unsigned seeds; } mutants[] = {
 	{"prune.held_ignored", 1000},         /* a version goes that a snapshot needs */
 	{"reclaim.era_not_reread", 10000},    /* a reader's interval does not cover what it loads */
 	{"snapshot.floor_not_reread", 20000}, /* S is published, the pruner did not see it */
+	{"table.line_stays", 1000},           /* a dropped table is written until the keeper sees that its record is gone */
+	{"catalog.not_quiet", 4000},          /* the line of a creator that is slow is given away */
 	{"version.state_first", 20000},       /* a reader loads `state`, then `older` */
 };
 
