@@ -69,7 +69,7 @@ COUNT := $(if $(filter nocount,$(VARIANT)),-DPP_NO_COUNTERS=1)
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wvla
 PP_CFLAGS = -std=gnu11 -D_GNU_SOURCE -g -fPIC -fvisibility=hidden $(WARN) $(FAULT) $(COUNT) $(SANITIZE) $(LTOFLAGS) -I.
 PP_LDFLAGS = -Wl,--as-needed -Wl,-z,relro,-z,now $(SANITIZE) $(LTOFLAGS)
-LDLIBS = -luring -lnuma -lxxhash -lpthread
+LDLIBS = -luring -lnuma -lxxhash -lpthread -lm
 AR := ar
 ifeq ($(LTO),1)
 LTOFLAGS := -flto=auto
@@ -82,7 +82,7 @@ endif
 SRC_shm := $(wildcard shm/*.c)
 SRC_engine := $(wildcard engine/*.c)
 SRC_client := $(wildcard client/*.c)
-SRC_shared := $(wildcard tools/text_*.c tools/conf*.c)
+SRC_shared := $(wildcard tools/text_*.c tools/conf*.c tools/measure_*.c)
 SRC_ppdbd := $(wildcard tools/ppdbd*.c tools/daemon_*.c)
 SRC_ppdb := $(wildcard tools/ppdb.c tools/cmd_*.c)
 SRC_lib := $(wildcard tests/lib/*.c)

@@ -10,6 +10,8 @@
 #ifndef BENCH_BENCH_H
 #define BENCH_BENCH_H
 
+#include "tools/measure.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -22,29 +24,13 @@ struct slice {
 	size_t size;
 };
 
-/* ---- hist.c: latencies, medians, clock ---- */
-
-enum { HIST_SUB = 32, HIST_BUCKETS = 60 * HIST_SUB };
-
-struct hist {
-	uint64_t total;
-	uint32_t bucket[HIST_BUCKETS];
-};
-
-void hist_add(struct hist *, uint64_t ns);
-void hist_merge(struct hist *, const struct hist *from);
-double hist_quantile(const struct hist *, double q);
-double median(const double *values, int count);
-uint64_t clock_ns(void);
-uint64_t clock_cost_ns(void);
-
 /* ---- keys.c: ids to keys and values, random draws ---- */
 
 struct keyspace {
 	uint64_t keys;		/* ids 0..keys-1 are loaded, in id order */
 	unsigned half_bits;	/* keys are a permutation of 2^(2 * half_bits) numbers */
 	size_t value_bytes;
-	double zipf_theta, zipf_zetan, zipf_alpha, zipf_eta;
+	struct pp_zipf zipf;
 };
 
 void keyspace_init(struct keyspace *, uint64_t keys, size_t value_bytes);
@@ -52,7 +38,6 @@ void keyspace_zipf(struct keyspace *, double theta);
 void key_make(const struct keyspace *, uint64_t id, uint8_t key[KEY_BYTES]);
 void value_prepare(uint8_t *value, size_t size, uint64_t seed);
 void value_make(uint8_t *value, size_t size, uint64_t id, uint64_t generation);
-uint64_t zipf_draw(const struct keyspace *, uint64_t random);
 
 static inline uint64_t load64(const void *from)
 {
@@ -60,26 +45,6 @@ static inline uint64_t load64(const void *from)
 
 	memcpy(&word, from, sizeof word);
 	return word;
-}
-
-static inline uint64_t mix64(uint64_t x)
-{
-	x ^= x >> 32;
-	x *= 0xd6e8feb86659fd93u;
-	x ^= x >> 32;
-	x *= 0xd6e8feb86659fd93u;
-	return x ^ x >> 32;
-}
-
-static inline uint64_t random_next(uint64_t *state)
-{
-	*state += 0x9e3779b97f4a7c15u;
-	return mix64(*state);
-}
-
-static inline uint64_t random_below(uint64_t *state, uint64_t bound)
-{
-	return (uint64_t)((__uint128_t)random_next(state) * bound >> 64);
 }
 
 enum { ID_BITS = 40 };
@@ -90,7 +55,7 @@ static inline bool value_is_whole(struct slice v)
 {
 	uint64_t word = load64(v.data);
 
-	return load64((const uint8_t *)v.data + v.size - 8) == mix64(word);
+	return load64((const uint8_t *)v.data + v.size - 8) == pp_mix64(word);
 }
 
 static inline bool value_is_of(struct slice v, uint64_t id)
@@ -202,7 +167,7 @@ struct result {
 	char message[MSG_BYTES];
 	uint64_t ops, start_ns, end_ns, wrong;
 	struct memory_use memory;
-	struct hist latency;
+	struct pp_latency latency;
 };
 
 struct worker {
@@ -248,7 +213,7 @@ enum { CONTESTANTS_MAX = 4, ROWS_MAX = 40 };
 struct cell {
 	int rounds;
 	double samples[ROUNDS_MAX];	/* NaN: that round failed */
-	struct hist latency;
+	struct pp_latency latency;
 	char note[MSG_BYTES];
 };
 

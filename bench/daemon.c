@@ -113,11 +113,11 @@ static int log_tail(const struct place *p, const char *what)
 
 static int wait_ready(const struct place *p, struct daemon_run *d, int fd)
 {
-	uint64_t limit = clock_ns() + READY_LIMIT_S * 1000000000ull;
+	uint64_t limit = pp_clock_ns() + READY_LIMIT_S * 1000000000ull;
 	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
 	char text[512];
 
-	while (clock_ns() < limit) {
+	while (pp_clock_ns() < limit) {
 		if (poll(&poll_fd, 1, 100) > 0) {
 			ssize_t got = recv(fd, text, sizeof text - 1, 0);
 
@@ -173,12 +173,12 @@ void daemon_kill(struct daemon_run *d)
 /* A clean stop; kills the daemon when that takes too long, and says so. */
 int daemon_stop(struct daemon_run *d)
 {
-	uint64_t limit = clock_ns() + STOP_LIMIT_S * 1000000000ull;
+	uint64_t limit = pp_clock_ns() + STOP_LIMIT_S * 1000000000ull;
 
 	if (d->pid <= 0)
 		return 0;
 	kill(d->pid, SIGTERM);
-	while (clock_ns() < limit) {
+	while (pp_clock_ns() < limit) {
 		if (waitpid(d->pid, NULL, WNOHANG) == d->pid) {
 			d->pid = 0;
 			return 0;

@@ -176,9 +176,9 @@ static int put(void *session, struct slice key, struct slice value)
 	int rc = ppdb_put(s->db, PPDB_TABLE_DEFAULT, k, v, s->how, NULL);
 
 	if (__builtin_expect(rc == PPDB_OVERLOAD, 0)) {
-		uint64_t limit = clock_ns() + RETRY_LIMIT_S * 1000000000ull;
+		uint64_t limit = pp_clock_ns() + RETRY_LIMIT_S * 1000000000ull;
 
-		while (rc == PPDB_OVERLOAD && clock_ns() < limit)
+		while (rc == PPDB_OVERLOAD && pp_clock_ns() < limit)
 			rc = ppdb_put(s->db, PPDB_TABLE_DEFAULT, k, v, s->how, NULL);
 	}
 	return rc ? fail("put", rc) : 0;
@@ -229,7 +229,7 @@ static uint64_t private_bytes(pid_t pid)
 static int settle(struct place *p)
 {
 	enum { LIMIT_S = 180, STILL = 2 };
-	uint64_t limit = clock_ns() + LIMIT_S * 1000000000ull;
+	uint64_t limit = pp_clock_ns() + LIMIT_S * 1000000000ull;
 	char json[65536];
 	int still = 0;
 	blkcnt_t before = 0;
@@ -241,7 +241,7 @@ static int settle(struct place *p)
 			return -1;
 		still = strstr(json, "\"gathering\": true") || st.st_blocks != before ? 0 : still + 1;
 		before = st.st_blocks;
-	} while (still < STILL && clock_ns() < limit);
+	} while (still < STILL && pp_clock_ns() < limit);
 	return 0;
 }
 

@@ -280,7 +280,7 @@ static void report_start(struct bench *b, const char *command)
 
 static int bench_run(struct bench *b, const char *command)
 {
-	uint64_t from = clock_ns();
+	uint64_t from = pp_clock_ns();
 	int rc;
 
 	keyspace_init(&b->space, b->options.keys, b->options.value_bytes);
@@ -291,7 +291,7 @@ static int bench_run(struct bench *b, const char *command)
 	}
 	report_start(b, command);
 	rc = run_all(b);
-	b->report.took_s = (double)(clock_ns() - from) / 1e9;
+	b->report.took_s = (double)(pp_clock_ns() - from) / 1e9;
 	report_text(&b->report);
 	return write_reports(b) || rc ? 1 : 0;
 }

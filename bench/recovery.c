@@ -61,14 +61,14 @@ static int crash_and_recover(struct trial *t, double *seconds)
 	if (t->driver->crash && t->driver->crash(&t->place))
 		return -1;
 	disk_settle(t->place.dir);
-	from = clock_ns();
+	from = pp_clock_ns();
 	if (t->driver->recover) {
 		rc = t->driver->recover(&t->place);
 	} else {
 		t->team = team_start(t->driver, &t->place, &t->space, MODE_READ, 1);
 		rc = t->team ? 0 : -1;
 	}
-	*seconds = (double)(clock_ns() - from) / 1e9;
+	*seconds = (double)(pp_clock_ns() - from) / 1e9;
 	return rc;
 }
 

@@ -14,7 +14,7 @@
 
 static double cell_value(const struct cell *c)
 {
-	return median(c->samples, c->rounds);
+	return pp_median(c->samples, c->rounds);
 }
 
 /* More than 1 always means that ppdb (contestant 0) is better. */
@@ -27,7 +27,7 @@ static double ratio(const struct row *row, int peer)
 	for (int i = 0; i < n; i++)
 		each[i] = row->less_is_better ? other->samples[i] / own->samples[i]
 					      : own->samples[i] / other->samples[i];
-	return median(each, n);
+	return pp_median(each, n);
 }
 
 static bool has_ppdb(const struct report *r)
@@ -198,11 +198,11 @@ void report_text(const struct report *r)
 		name_of(row, name);
 		printf("%-20s", name);
 		for (int i = 0; i < r->contestants; i++) {
-			const struct hist *h = &row->cell[i].latency;
+			const struct pp_latency *h = &row->cell[i].latency;
 
 			snprintf(pair, sizeof pair, "%s / %s",
-				 human_time(hist_quantile(h, 0.5), p50),
-				 human_time(hist_quantile(h, 0.99), p99));
+				 human_time(pp_latency_quantile(h, 0.5), p50),
+				 human_time(pp_latency_quantile(h, 0.99), p99));
 			printf("%24s", h->total ? pair : "-");
 		}
 		printf("\n");
@@ -282,8 +282,8 @@ static void json_cell(const struct report *r, const struct row *row, int i, FILE
 	fputs("    {", f);
 	put_field(f, "store", r->contestant[i], ", ");
 	put_number(f, "median", cell_value(c), ", ");
-	put_number(f, "p50_ns", hist_quantile(&c->latency, 0.5), ", ");
-	put_number(f, "p99_ns", hist_quantile(&c->latency, 0.99), ", ");
+	put_number(f, "p50_ns", pp_latency_quantile(&c->latency, 0.5), ", ");
+	put_number(f, "p99_ns", pp_latency_quantile(&c->latency, 0.99), ", ");
 	if (i && has_ppdb(r))
 		put_number(f, "ppdb_ratio", ratio(row, i), ", ");
 	if (row->floor_ratio[i] > 0)
@@ -362,8 +362,8 @@ int report_tsv(const struct report *r, const char *path)
 			fprintf(f, "%s\t%d\t%s\t%s\t", row->workload, row->workers, row->unit,
 				r->contestant[i]);
 			tsv_number(f, cell_value(c), '\t');
-			tsv_number(f, hist_quantile(&c->latency, 0.5), '\t');
-			tsv_number(f, hist_quantile(&c->latency, 0.99), '\n');
+			tsv_number(f, pp_latency_quantile(&c->latency, 0.5), '\t');
+			tsv_number(f, pp_latency_quantile(&c->latency, 0.99), '\n');
 		}
 	return close_out(f, path);
 }
@@ -429,11 +429,11 @@ static void markdown_latency(const struct report *r, FILE *f)
 		name_of(row, name);
 		fprintf(f, "| %s |", name);
 		for (int i = 0; i < r->contestants; i++) {
-			const struct hist *h = &row->cell[i].latency;
+			const struct pp_latency *h = &row->cell[i].latency;
 
 			if (h->total)
-				fprintf(f, " %s / %s |", human_time(hist_quantile(h, 0.5), p50),
-					human_time(hist_quantile(h, 0.99), p99));
+				fprintf(f, " %s / %s |", human_time(pp_latency_quantile(h, 0.5), p50),
+					human_time(pp_latency_quantile(h, 0.99), p99));
 			else
 				fputs(" - |", f);
 		}

@@ -236,7 +236,7 @@ static double sample(struct bench *b, struct contestant *c, struct command *comm
 	if (command->kind == KIND_INSERT || command->kind == KIND_LOAD)
 		count_inserts(c->base, command, results);
 	for (int i = 0; i < command->workers; i++)
-		hist_merge(&cell->latency, &results[i].latency);
+		pp_latency_merge(&cell->latency, &results[i].latency);
 	return rate_of(command, results, per_op);
 }
 
@@ -331,11 +331,11 @@ static void load_one(struct bench *b, struct contestant *c, struct row *row, int
 		team_end(c);
 	disk_settle(c->place.dir);
 	if (c->driver->settle && c->ready) {
-		uint64_t from = clock_ns();
+		uint64_t from = pp_clock_ns();
 
 		if (c->driver->settle(&c->place))
 			problem(b, "%s: %s", c->driver->name, bench_failure());
-		fprintf(stderr, "%s: at rest %.1f s after the load\n", c->driver->name, (double)(clock_ns() - from) / 1e9);
+		fprintf(stderr, "%s: at rest %.1f s after the load\n", c->driver->name, (double)(pp_clock_ns() - from) / 1e9);
 	}
 }
 
@@ -406,7 +406,7 @@ static void measure_attach(struct bench *b)
 			}
 			row->cell[i].samples[row->cell[i].rounds++] =
 				(double)(r->end_ns - r->start_ns) / 1e6;
-			hist_merge(&row->cell[i].latency, &r->latency);
+			pp_latency_merge(&row->cell[i].latency, &r->latency);
 			team_stop(t);
 		}
 	report_row_line(&b->report, row);

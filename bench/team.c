@@ -124,7 +124,7 @@ static bool all_alive(struct team *t)
 
 static int wait_bytes(struct team *t, int fd, int count, const char *what)
 {
-	uint64_t limit = clock_ns() + WORK_LIMIT_S * 1000000000ull;
+	uint64_t limit = pp_clock_ns() + WORK_LIMIT_S * 1000000000ull;
 	char bytes[WORKERS_MAX];
 
 	while (count > 0) {
@@ -139,7 +139,7 @@ static int wait_bytes(struct team *t, int fd, int count, const char *what)
 			return bench_fail("interrupted");
 		} else if (!all_alive(t)) {
 			return bench_fail("a worker of %s died (%s)", t->driver->name, what);
-		} else if (clock_ns() > limit) {
+		} else if (pp_clock_ns() > limit) {
 			return bench_fail("%s: no answer in %d s (%s)", t->driver->name,
 					  WORK_LIMIT_S, what);
 		}

@@ -27,7 +27,7 @@ struct run {
 
 static uint64_t uniform_id(struct run *r)
 {
-	return random_below(&r->random, r->w->space->keys);
+	return pp_random_below(&r->random, r->w->space->keys);
 }
 
 static int get_id(struct run *r, uint64_t id)
@@ -111,18 +111,18 @@ static inline __attribute__((always_inline)) int run_ops(struct run *r, int (*op
 {
 	const struct command *c = r->w->command;
 	struct result *out = r->w->result;
-	uint64_t cost = clock_cost_ns(), now, limit, ops = 0;
+	uint64_t cost = pp_clock_cost_ns(), now, limit, ops = 0;
 
-	now = out->start_ns = clock_ns();
+	now = out->start_ns = pp_clock_ns();
 	limit = now + c->duration_ns;
 	while (ops < c->ops_max && now < limit) {
-		uint64_t from = clock_ns(), took;
+		uint64_t from = pp_clock_ns(), took;
 
 		if (op(r))
 			return -1;
-		now = clock_ns();
+		now = pp_clock_ns();
 		took = now - from;
-		hist_add(&out->latency, took > cost ? took - cost : 0);
+		pp_latency_add(&out->latency, took > cost ? took - cost : 0);
 		ops++;
 		for (unsigned i = 1; i < c->sample_every && ops < c->ops_max; i++, ops++)
 			if (op(r))
@@ -163,7 +163,7 @@ static int draw_zipf(struct run *r)
 	if (!r->draws)
 		return bench_fail("out of memory");
 	for (int i = 0; i < DRAWS; i++)
-		r->draws[i] = (uint32_t)zipf_draw(r->w->space, random_next(&r->random));
+		r->draws[i] = (uint32_t)pp_zipf_scattered(&r->w->space->zipf, pp_random(&r->random));
 	return 0;
 }
 
@@ -206,7 +206,7 @@ static void work(struct worker *w)
 	rendezvous(w);
 	if (!rc)
 		rc = run_kind(&r);
-	w->result->end_ns = clock_ns();
+	w->result->end_ns = pp_clock_ns();
 	if (r.session)
 		r.driver->end(r.session);
 	free(r.draws);
@@ -224,12 +224,12 @@ static void work_attach(struct worker *w)
 	int rc;
 
 	rendezvous(w);
-	w->result->start_ns = clock_ns();
+	w->result->start_ns = pp_clock_ns();
 	rc = w->driver->open(w->place, MODE_READ, &handle);
-	w->result->end_ns = clock_ns();
+	w->result->end_ns = pp_clock_ns();
 	if (!rc && !w->driver->begin(handle, MODE_READ, &r.session)) {
 		rc = op_get(&r);
-		hist_add(&w->result->latency, clock_ns() - w->result->start_ns);
+		pp_latency_add(&w->result->latency, pp_clock_ns() - w->result->start_ns);
 		w->driver->end(r.session);
 		w->driver->close(handle);
 	}

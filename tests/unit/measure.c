@@ -1,0 +1,97 @@
+/*
+ * measure.c (test) - what the measuring programs draw and compute: permutations, the zipfian distribution, quantiles, medians.
+ */
+#include "tools/measure.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+
+TestSuite(measure, .timeout = 60);
+
+Test(measure, a_permutation_meets_each_number_once)
+{
+	static const uint64_t sizes[] = {1, 2, 3, 5, 64, 1000, 4097, 100000};
+
+	for (unsigned k = 0; k < sizeof(sizes) / sizeof(sizes[0]); k++) {
+		bool *met = calloc(sizes[k], sizeof(*met));
+		uint64_t in_place = 0;
+
+		for (uint64_t i = 0; i < sizes[k]; i++) {
+			uint64_t to = pp_permute(sizes[k], i);
+
+			cr_assert_lt(to, sizes[k]);
+			cr_assert_not(met[to], "%lu of %lu is met twice", to, sizes[k]);
+			met[to] = true;
+			in_place += to == i;
+		}
+		cr_expect(sizes[k] < 100 || in_place < sizes[k] / 20, "%lu of %lu stay where they are", in_place, sizes[k]);
+		free(met);
+	}
+}
+
+/* Each rank's share of a million draws is what the distribution's definition says. */
+Test(measure, zipf_gives_each_rank_its_share)
+{
+	enum { ITEMS = 1000, DRAWS = 1000000 };
+	static unsigned count[ITEMS];
+	struct pp_zipf z;
+	uint64_t random = 42;
+	double zeta = 0;
+
+	pp_zipf_init(&z, ITEMS, 0.99);
+	for (unsigned i = 0; i < DRAWS; i++)
+		count[pp_zipf_rank(&z, pp_random(&random))]++;
+	for (unsigned i = 1; i <= ITEMS; i++)
+		zeta += pow(i, -0.99);
+	cr_expect_float_eq(z.zetan, zeta, 1e-9);
+	for (unsigned i = 0; i < 2; i++) /* these two are exact, the others an approximation */
+		cr_expect_float_eq(count[i] / (double)DRAWS, pow(i + 1, -0.99) / zeta, 0.002);
+	for (unsigned at = 2; at < ITEMS; at *= 2) {
+		double want = 0, got = 0;
+
+		for (unsigned i = at; i < 2 * at && i < ITEMS; i++) {
+			want += pow(i + 1, -0.99) / zeta;
+			got += count[i] / (double)DRAWS;
+		}
+		cr_expect(got > want * 0.85 && got < want * 1.15, "ranks from %u: %g instead of %g", at, got, want);
+	}
+}
+
+Test(measure, zeta_of_many_items)
+{
+	struct pp_zipf z;
+	double sum = 0;
+
+	pp_zipf_init(&z, 3000000, 0.99);
+	for (unsigned i = 1; i <= 3000000; i++)
+		sum += pow(i, -0.99);
+	cr_expect_float_eq(z.zetan, sum, 1e-8);
+	pp_zipf_init(&z, 1, 0.5);
+	cr_expect_eq(pp_zipf_rank(&z, UINT64_MAX), 0);
+}
+
+Test(measure, quantiles)
+{
+	static struct pp_latency a, b;
+
+	cr_expect(isnan(pp_latency_quantile(&a, 0.5)));
+	for (unsigned i = 1; i <= 1000; i++)
+		pp_latency_add(i % 2 ? &a : &b, i * 1000);
+	pp_latency_merge(&a, &b);
+	cr_expect_eq(a.total, 1000);
+	cr_expect_eq(a.max_ns, 1000000);
+	cr_expect_eq(a.sum_ns, 500500000);
+	for (unsigned i = 5; i < 100; i++)
+		cr_expect(fabs(pp_latency_quantile(&a, i / 100.0) / (i * 10000.0) - 1) < 0.04, "p%u is %g", i, pp_latency_quantile(&a, i / 100.0));
+	cr_expect(pp_latency_quantile(&a, 1) <= 1000000);
+}
+
+Test(measure, medians)
+{
+	static const double odd[] = {3, 1, NAN, 2}, even[] = {4, 1, 2, 3};
+
+	cr_expect_float_eq(pp_median(odd, 4), 2, 1e-12);
+	cr_expect_float_eq(pp_median(even, 4), 2.5, 1e-12);
+	cr_expect(isnan(pp_median(odd + 2, 1)));
+}
