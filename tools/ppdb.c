@@ -47,6 +47,8 @@ static const struct command commands[] = {
 		pp_cmd_check},
 	{"backup", "DIR", "copy the files of the running store to an empty directory and verify the copy", pp_cmd_backup},
 	{"wal", "DIR|FILE", "print what is in a log", pp_cmd_wal},
+	{"bench", "WORKLOAD... [--processes P] [--threads T] [--keys N] [--duration S | --ops N] [--rate R] [--scratch] ...",
+		"measure the store under workloads by name", pp_cmd_bench},
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
