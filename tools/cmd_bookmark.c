@@ -1,8 +1,7 @@
 /*
  * cmd_bookmark.c - `ppdb bookmark`: the bookmarks of the change feed, whether the log still reaches back to each, and removing one.
  */
-#include "client/internal.h" /* first: ppdb.h then leaves the error codes to shm/errors.h */
-#include "engine/bookmark.h"
+#include "tools/look.h"
 #include "tools/cmd.h"
 #include "tools/text_escape.h"
 #include "tools/text_json.h"
@@ -15,45 +14,18 @@ struct found {
 	struct found *next;
 };
 
-static int add(struct found **list, const struct pp_hit *hit)
+/* The last one stands last: `list` is where the next one belongs. */
+static int add(void *list, const char *name, const struct pp_bookmark *at)
 {
-	struct found *f;
+	struct found ***end = list, *f = calloc(1, sizeof(*f));
 
-	if (hit->size != sizeof(f->at) || hit->key_size > PP_BOOKMARK_NAME_MAX)
-		return 0;
-	f = calloc(1, sizeof(*f));
 	if (!f)
 		return -ENOMEM;
-	memcpy(f->name, hit->key, hit->key_size);
-	memcpy(&f->at, hit->value, sizeof(f->at));
-	f->next = *list;
-	*list = f;
+	snprintf(f->name, sizeof(f->name), "%s", name);
+	f->at = *at;
+	**end = f;
+	*end = &f->next;
 	return 0;
-}
-
-/* All of them, the last name first: then they are pushed in order. */
-static int collect(ppdb *db, struct found **list)
-{
-	struct pp_cursor_opts opts = {.table = PP_TABLE_BOOKMARKS, .snapshot = PP_LATEST};
-	struct pp_cursor *cursor;
-	struct pp_thread *t;
-	struct pp_hit hit;
-	int rc = pp_client_thread(db, &t);
-
-	if (rc)
-		return rc;
-	pp_read_enter(t);
-	rc = pp_cursor_open(t, &opts, &cursor);
-	if (!rc) {
-		for (rc = pp_cursor_last(cursor, &hit); !rc; rc = pp_cursor_prev(cursor, &hit)) {
-			rc = add(list, &hit);
-			if (rc)
-				break;
-		}
-		pp_cursor_close(cursor);
-	}
-	pp_read_leave(t);
-	return rc == PPDB_NOTFOUND ? 0 : rc;
 }
 
 /* Can a feed go on there? */
@@ -89,8 +61,8 @@ static void print(const struct pp_cmd *c, ppdb *db, const struct found *f)
 
 static int list(const struct pp_cmd *c, ppdb *db)
 {
-	struct found *all = NULL, *f;
-	int rc = collect(db, &all);
+	struct found *all = NULL, *f, **end = &all;
+	int rc = pp_look_bookmarks(db, add, &end);
 
 	while ((f = all)) {
 		if (!rc)

@@ -5,8 +5,8 @@
  * made: threads that have ended are in engine.retired, read-only clients, which are summed up each 100 ms, in engine.readers.
  */
 #include "client/internal.h" /* first: ppdb.h then leaves the error codes to shm/errors.h */
-#include "shm/counters.h"
 #include "tools/cmd.h"
+#include "tools/metrics.h"
 #include "tools/text_json.h"
 #include "tools/text_number.h"
 
@@ -14,72 +14,25 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const op_names[PP_OPS] = {"get", "put", "del", "cas", "add", "scan", "wait", "batch"};
 static const char *const state_names[] = {"starting", "running", "stopped", "read-only"};
 static const char *const page_names[] = {"4 KiB pages", "transparent huge pages", "hugetlb pages"};
 static const char *const strategy_names[] = {"single", "range", "hash"};
-
-struct facts {
-	const struct pp_region *r;
-	const struct pp_engine *e;
-	struct pp_totals totals;
-	struct pp_hist hist[PP_OPS];
-	uint64_t keys, leaves, splits, merges, contention, gathered, gathering;
-	uint64_t usage[PP_SHARDS_MAX], usage_sum;
-	unsigned slots_used, procs_used;
-	uint64_t backed, table_bytes;
-};
 
 static const char *name_of(const char *const *names, unsigned count, uint64_t i)
 {
 	return i < count ? names[i] : "unknown";
 }
+#define ANSWER_MS 500                  /* a daemon that is stopped does not answer */
 #define NAME(names, i) name_of(names, sizeof(names) / sizeof(names[0]), i)
 
-static void add_shards(struct facts *f)
-{
-	/* All loads are of statistics. */
-	for (unsigned i = 0; i < f->r->fixed.shards && i < PP_SHARDS_MAX; i++) {
-		f->usage[i] = pp_usage_region(f->r, i) + pp_load_rlx(&f->e->retired.usage[i]) + pp_load_rlx(&f->e->readers.usage[i]);
-		f->usage_sum += f->usage[i];
-		f->keys += pp_load_rlx(&f->e->shard[i].keys);
-		f->leaves += pp_load_rlx(&f->e->shard[i].leaves);
-		f->splits += pp_load_rlx(&f->e->shard[i].splits);
-		f->merges += pp_load_rlx(&f->e->shard[i].merges);
-		f->contention += pp_load_rlx(&f->e->shard[i].contention);
-	}
-}
-
-static void collect(const struct pp_region *r, struct facts *f)
-{
-	memset(f, 0, sizeof(*f));
-	f->r = r;
-	f->e = r->engine;
-	pp_totals_region(r, &f->e->retired.count, &f->totals);
-	pp_totals_add(&f->totals, &f->e->readers.count);
-	for (unsigned i = 0; i < PP_OPS; i++) {
-		pp_hist_region(r, i, &f->hist[i]);
-		pp_hist_merge64(&f->hist[i], f->e->retired.hist[i]);
-		pp_hist_merge64(&f->hist[i], f->e->readers.hist[i]);
-	}
-	add_shards(f);
-	for (uint64_t i = 0; i < pp_load_rlx(&r->globals->slots_high) && i < r->fixed.slots; i++) /* stat */
-		f->slots_used += pp_slot_state(pp_load_rlx(&r->slots[i].owner)) == PP_SLOT_CLAIMED; /* stat */
-	for (unsigned i = 0; i < r->fixed.procs; i++)
-		f->procs_used += pp_load_rlx(&r->procs[i].state) && !(pp_load_rlx(&r->procs[i].flags) & PP_PROC_DAEMON); /* stat */
-	f->backed = pp_load_rlx(&r->globals->committed_segments) * PP_SEGMENT_BYTES -
-		pp_load_rlx(&r->globals->holes) * PP_PAGE_BYTES; /* stat */
-	f->table_bytes = r->segments_at;
-}
-
-static uint64_t free_bytes(const struct facts *f)
+static uint64_t free_bytes(const struct pp_facts *f)
 {
 	return pp_load_rlx(&f->r->globals->free_pages) * PP_PAGE_BYTES; /* stat */
 }
 
 /* ---- text ------------------------------------------------------------------------------------------------------- */
 
-static void print_store(const struct facts *f)
+static void print_store(const struct pp_facts *f)
 {
 	const struct pp_header *h = f->r->header;
 	const struct pp_globals *g = f->r->globals;
@@ -94,7 +47,7 @@ static void print_store(const struct facts *f)
 		printf("log failed   %s: writing has ended, restart ppdbd\n", ppdb_strerror(failed));
 }
 
-static void print_memory(const struct facts *f)
+static void print_memory(const struct pp_facts *f)
 {
 	char a[PP_TEXT_NUMBER], b[PP_TEXT_NUMBER], c[PP_TEXT_NUMBER], d[PP_TEXT_NUMBER];
 
@@ -123,7 +76,7 @@ static void print_checkpoint(const struct pp_engine *e)
 	putchar('\n');
 }
 
-static void print_log(const struct facts *f)
+static void print_log(const struct pp_facts *f)
 {
 	const struct pp_globals *g = f->r->globals;
 	char a[PP_TEXT_NUMBER], b[PP_TEXT_NUMBER], c[PP_TEXT_NUMBER];
@@ -144,7 +97,7 @@ static void print_log(const struct facts *f)
 	print_checkpoint(f->e);
 }
 
-static void print_operations(const struct facts *f)
+static void print_operations(const struct pp_facts *f)
 {
 	static const double fraction[] = {0.5, 0.99, 0.999};
 	char a[PP_TEXT_NUMBER];
@@ -153,7 +106,7 @@ static void print_operations(const struct facts *f)
 	for (unsigned i = 0; i < PP_OPS; i++) {
 		if (!f->totals.ops[i] && !f->hist[i].total)
 			continue;
-		printf("%-12s %12" PRIu64, op_names[i], f->totals.ops[i]);
+		printf("%-12s %12" PRIu64, pp_op_names[i], f->totals.ops[i]);
 		for (unsigned k = 0; k < 3; k++)
 			printf(" %10s", f->hist[i].total
 				? pp_text_seconds(a, (double)pp_hist_percentile_ns(&f->hist[i], fraction[k]) / 1e9) : "-");
@@ -161,7 +114,7 @@ static void print_operations(const struct facts *f)
 	}
 }
 
-static void print_contention(const struct facts *f)
+static void print_contention(const struct pp_facts *f)
 {
 	const struct pp_totals *t = &f->totals;
 	uint64_t looks = t->hint_hits + t->hint_misses;
@@ -183,12 +136,12 @@ static uint64_t soft(uint64_t n)
 	return (int64_t)n < 0 ? 0 : n;
 }
 
-static double share(const struct facts *f, unsigned shard)
+static double share(const struct pp_facts *f, unsigned shard)
 {
 	return f->usage_sum ? 100.0 * (double)f->usage[shard] / (double)f->usage_sum : 0.0;
 }
 
-static void print_shards(const struct facts *f)
+static void print_shards(const struct pp_facts *f)
 {
 	char a[PP_TEXT_NUMBER];
 
@@ -209,7 +162,7 @@ static void print_shards(const struct facts *f)
 
 /* ---- JSON ------------------------------------------------------------------------------------------------------- */
 
-static void json_store(struct pp_json *j, const struct facts *f)
+static void json_store(struct pp_json *j, const struct pp_facts *f)
 {
 	const struct pp_header *h = f->r->header;
 
@@ -228,7 +181,7 @@ static void json_store(struct pp_json *j, const struct facts *f)
 	pp_json_i64(j, "log_error", (int)pp_load_rlx(&f->r->globals->failed));
 }
 
-static void json_memory(struct pp_json *j, const struct facts *f)
+static void json_memory(struct pp_json *j, const struct pp_facts *f)
 {
 	pp_json_open(j, "memory", '{');
 	pp_json_u64(j, "max_bytes", f->r->fixed.memory_max);
@@ -249,7 +202,7 @@ static void json_memory(struct pp_json *j, const struct facts *f)
 	pp_json_close(j, '}');
 }
 
-static void json_shards(struct pp_json *j, const struct facts *f)
+static void json_shards(struct pp_json *j, const struct pp_facts *f)
 {
 	/* All loads are of statistics. */
 	pp_json_open(j, "shard", '[');
@@ -270,7 +223,7 @@ static void json_shards(struct pp_json *j, const struct facts *f)
 	pp_json_close(j, ']');
 }
 
-static void json_log(struct pp_json *j, const struct facts *f)
+static void json_log(struct pp_json *j, const struct pp_facts *f)
 {
 	const struct pp_globals *g = f->r->globals;
 
@@ -299,11 +252,11 @@ static void json_log(struct pp_json *j, const struct facts *f)
 	pp_json_close(j, '}');
 }
 
-static void json_operations(struct pp_json *j, const struct facts *f)
+static void json_operations(struct pp_json *j, const struct pp_facts *f)
 {
 	pp_json_open(j, "operations", '{');
 	for (unsigned i = 0; i < PP_OPS; i++) {
-		pp_json_open(j, op_names[i], '{');
+		pp_json_open(j, pp_op_names[i], '{');
 		pp_json_u64(j, "count", f->totals.ops[i]);
 		pp_json_u64(j, "timed", f->hist[i].total);
 		pp_json_u64(j, "p50_ns", pp_hist_percentile_ns(&f->hist[i], 0.5));
@@ -318,7 +271,7 @@ static void json_operations(struct pp_json *j, const struct facts *f)
 	pp_json_close(j, '}');
 }
 
-static void print_facts(const struct pp_cmd *c, const struct facts *f)
+static void print_facts(const struct pp_cmd *c, const struct pp_facts *f)
 {
 	struct pp_json j = {.out = stdout, .indent = true};
 
@@ -341,7 +294,7 @@ static void print_facts(const struct pp_cmd *c, const struct facts *f)
 }
 
 static const char help_text[] =
-	"usage: ppdb [-n NAME] [--json] stat\n\n"
+	"usage: ppdb [-n NAME] [--json] stat [--prometheus [--arena FILE]]\n\n"
 	"Counters go back to when the arena was made, those of the log to the start of the daemon. --json prints one object:\n"
 	"  name, pid, state, incarnation, shards, strategy, sync, clients, slots_used, slots, nodes, log_error\n"
 	"  memory      max_bytes, backed_bytes, table_bytes, free_page_bytes, pages, huge_bytes\n"
@@ -358,22 +311,52 @@ static const char help_text[] =
 	"              mutex), hint_hits and hint_misses (reads that did, did not find the key by its hash), leaf_visits (steps to the\n"
 	"              right), overloads (no room in ring or log at first) and overload_ns, allocs, frees, retires (blocks), splits, merges,\n"
 	"              waits and wait_ns (for the log), find_blocks (blocks that searches of the index began with, level by level),\n"
-	"              read_blocks (all blocks that reads looked at there)\n";
+	"              read_blocks (all blocks that reads looked at there)\n\n"
+	"--prometheus prints all of it as metrics, in the text format of Prometheus, for the textfile collector of its node exporter; it works, and exits with\n"
+	"0, without a daemon too (ppdb_up 0, and what it left in memory: in FILE, if the store is not where its name says). ppdb-exporter serves the\n"
+	"same over HTTP.\n\n"
+	"  ppdb stat                                    how is it going?\n"
+	"  ppdb stat --json | jq .operations.put        how long do puts take?\n"
+	"  ppdb stat --prometheus >ppdb.prom.new && mv ppdb.prom.new ppdb.prom      in the collector's directory, each minute\n";
+
+/* A store without a daemon is a finding, too: it says ppdb_up 0. */
+static int print_metrics(const struct pp_cmd *c, const char *arena)
+{
+	static struct pp_metrics_store m;
+	struct pp_look look;
+	int rc;
+
+	pp_look_open(&look, c->store, arena, ANSWER_MS, "ppdb stat");
+	rc = pp_metrics_collect(&m, &look, c->store);
+	pp_look_close(&look);
+	if (rc)
+		return pp_cmd_fail(c, rc, NULL);
+	pp_metrics_print(stdout, PP_METRICS_PROMETHEUS, &m, 1);
+	pp_metrics_free(&m);
+	return PP_EXIT_OK;
+}
 
 int pp_cmd_stat(struct pp_cmd *c, int argc, char **argv)
 {
-	static struct facts f;
+	static struct pp_facts f;
+	bool prometheus = false;
+	const char *arena = NULL;
+	const struct pp_opt opts[] = {{"prometheus", PP_OPT_FLAG, &prometheus}, {"arena", PP_OPT_TEXT, &arena}, {NULL, 0, NULL}};
 	ppdb *db;
 	int rc;
 
 	if (pp_cmd_help(argc, argv, help_text))
 		return PP_EXIT_OK;
-	if (pp_cmd_options(c, argc, argv, NULL, 0, 0) < 0)
+	if (pp_cmd_options(c, argc, argv, opts, 0, 0) < 0)
 		return PP_EXIT_USAGE;
+	if (arena && !prometheus)
+		return pp_cmd_usage(c, "--arena goes with --prometheus");
+	if (prometheus)
+		return print_metrics(c, arena);
 	rc = pp_cmd_attach(c, PPDB_RDONLY, &db);
 	if (rc)
 		return rc;
-	collect(pp_client_region(db), &f);
+	pp_facts_collect(pp_client_region(db), &f);
 	print_facts(c, &f);
 	ppdb_detach(db);
 	return PP_EXIT_OK;

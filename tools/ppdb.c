@@ -39,7 +39,7 @@ static const struct command commands[] = {
 		pp_cmd_bookmark},
 	{"tables", "", "the named tables: what they hold, quota, time to live", pp_cmd_tables},
 	{"table", "create NAME [--quota SIZE] [--ttl MS] | drop NAME", "make or remove a named table", pp_cmd_table_command},
-	{"stat", "", "counters, latencies, memory, log", pp_cmd_stat},
+	{"stat", "[--prometheus [--arena FILE]]", "counters, latencies, memory, log", pp_cmd_stat},
 	{"clients", "", "who is attached, and what each keeps from being freed", pp_cmd_clients},
 	{"mem", "[--all] [--arena FILE]", "where every byte of the memory is", pp_cmd_mem},
 	{"stall", "[--apart MS] [--watch] [--arena FILE]", "who stands still, and in what", pp_cmd_stall},
