@@ -82,7 +82,7 @@ endif
 SRC_shm := $(wildcard shm/*.c)
 SRC_engine := $(wildcard engine/*.c)
 SRC_client := $(wildcard client/*.c)
-SRC_shared := $(wildcard $(foreach f,text_* conf* measure_* facts* look* metrics* notify*,tools/$(f).c))
+SRC_shared := $(wildcard $(foreach f,text_* conf* measure_* facts* look* metrics* notify* perf_*,tools/$(f).c))
 SRC_ppdbd := $(wildcard tools/ppdbd*.c tools/daemon_*.c)
 SRC_ppdb := $(wildcard tools/ppdb.c tools/cmd_*.c)
 SRC_lib := $(wildcard tests/lib/*.c)

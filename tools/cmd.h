@@ -107,6 +107,7 @@ int pp_cmd_tables(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_table_command(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_stat(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_mem(struct pp_cmd *, int argc, char **argv);
+int pp_cmd_perf(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_stall(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_check(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_wal(struct pp_cmd *, int argc, char **argv);
