@@ -85,6 +85,7 @@ SRC_client := $(wildcard client/*.c)
 SRC_shared := $(wildcard $(foreach f,text_* conf* measure_* facts* look* metrics* notify* perf_*,tools/$(f).c))
 SRC_ppdbd := $(wildcard tools/ppdbd*.c tools/daemon_*.c)
 SRC_ppdb := $(wildcard tools/ppdb.c tools/cmd_*.c)
+SRC_exporter := $(wildcard tools/exporter*.c)
 SRC_lib := $(wildcard tests/lib/*.c)
 PROGS := $(patsubst %.c,%,$(wildcard tests/progs/*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))
@@ -98,7 +99,9 @@ CLIENT := $(B)/libpp-client.a $(ENGINE)
 LAYERS := $(B)/libpp-tools.a $(CLIENT)
 SO := $(B)/libppdb-client.so
 LIBS := $(LAYERS) $(if $(SRC_client),$(SO) $(B)/libppdb-client.a)
-BINS := $(if $(SRC_ppdbd),$(B)/ppdbd) $(if $(wildcard tools/ppdb.c),$(B)/ppdb)
+# The exporter is left out where libmicrohttpd is not installed (`make deps` does that).
+HTTPD := $(shell echo | $(CC) -include microhttpd.h -fsyntax-only -x c - 2>/dev/null && echo yes)
+BINS := $(if $(SRC_ppdbd),$(B)/ppdbd) $(if $(wildcard tools/ppdb.c),$(B)/ppdb) $(if $(HTTPD),$(B)/ppdb-exporter)
 POWER := $(if $(wildcard tests/power/*.c),$(B)/tests/power)
 TESTS := $(SUITES:%=$(B)/tests/%) $(PROGS:%=$(B)/%) $(FUZZERS:%=$(B)/tests/fuzz/%) $(POWER)
 
@@ -168,6 +171,11 @@ $(B)/ppdbd: $(call objects,$(SRC_ppdbd)) $(B)/libpp-tools.a $(ENGINE) $(O)/files
 $(B)/ppdb: $(call objects,$(SRC_ppdb)) $(LAYERS) $(O)/files
 	$(call say,LINK)
 	$(Q)$(CC) $(PP_LDFLAGS) $(LDFLAGS) -o $@ $(inputs) $(LDLIBS)
+
+# The only one with HTTP in it.
+$(B)/ppdb-exporter: $(call objects,$(SRC_exporter)) $(LAYERS) $(O)/files
+	$(call say,LINK)
+	$(Q)$(CC) $(PP_LDFLAGS) $(LDFLAGS) -o $@ $(inputs) $(LDLIBS) -lmicrohttpd
 
 # What waits or asks for the time goes through the scheduler of tests/lib/sched.h.
 WRAP := $(foreach f,clock_gettime nanosleep sched_yield syscall,-Wl,--wrap=$(f))
@@ -312,7 +320,7 @@ install: all ## install below DESTDIR and PREFIX (/usr/local)
 		> '$(AT)/lib/pkgconfig/ppdb-client.pc'
 
 uninstall: ## remove what install put there
-	rm -f '$(AT)/bin/ppdbd' '$(AT)/bin/ppdb' '$(AT)/include/ppdb.h' '$(AT)/lib/pkgconfig/ppdb-client.pc'
+	rm -f $(foreach b,ppdbd ppdb ppdb-exporter,'$(AT)/bin/$(b)') '$(AT)/include/ppdb.h' '$(AT)/lib/pkgconfig/ppdb-client.pc'
 	rm -f '$(AT)/lib/'libppdb-client.a '$(AT)/lib/'libppdb-client.so*
 
 clean: ## remove build/

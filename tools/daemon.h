@@ -43,7 +43,7 @@ void pp_settings_keeper(const struct pp_settings *, uint64_t store_id, struct pp
 int pp_daemonise(int *ready);
 /* To the starter (ready >= 0) and to systemd. problem NULL = clients may attach. */
 void pp_ready_report(int ready, const char *problem);
-void pp_notify(const char *state);
+void pp_tell_manager(const char *state);
 void pp_log(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* ---- workers, daemon_work.c */

@@ -2,10 +2,10 @@
  * daemon_ready.c - going to the background, and saying when clients may attach.
  *
  * The starter forks and waits on a pipe: an empty line = ready, anything else = why not; the pipe closing without a word = the daemon
- * died. Forking comes before any lock, thread or ring is made, so nothing is inherited that belongs to one process only. systemd is
- * told by hand (a datagram to $NOTIFY_SOCKET), so no library is needed.
+ * died. Forking comes before any lock, thread or ring is made, so nothing is inherited that belongs to one process only.
  */
 #include "tools/daemon.h"
+#include "tools/notify.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -73,26 +73,12 @@ int pp_daemonise(int *ready)
 	return 0;
 }
 
-void pp_notify(const char *state)
+void pp_tell_manager(const char *state)
 {
-	const char *path = getenv("NOTIFY_SOCKET");
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	size_t n = path ? strlen(path) : 0;
-	int sock;
+	int rc = pp_notify(state);
 
-	if (n < 2 || n >= sizeof(addr.sun_path) || (path[0] != '/' && path[0] != '@'))
-		return;
-	memcpy(addr.sun_path, path, n);
-	if (path[0] == '@')
-		addr.sun_path[0] = '\0';
-	sock = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (sock < 0)
-		return;
-	/* best effort: without the message systemd's own time-out says what is wrong */
-	if (sendto(sock, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&addr,
-		(socklen_t)(offsetof(struct sockaddr_un, sun_path) + n)) < 0)
-		pp_log("cannot tell the service manager: %s", strerror(errno));
-	close(sock);
+	if (rc)
+		pp_log("cannot tell the service manager: %s", strerror(-rc));
 }
 
 void pp_ready_report(int ready, const char *problem)
@@ -104,7 +90,7 @@ void pp_ready_report(int ready, const char *problem)
 		char state[64];
 
 		snprintf(state, sizeof(state), "READY=1\nMAINPID=%ld\n", (long)getpid());
-		pp_notify(state);
+		pp_tell_manager(state);
 	}
 	if (ready < 0)
 		return;

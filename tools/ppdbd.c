@@ -198,7 +198,7 @@ static int stop(struct pp_daemon *d)
 	bool ran;
 	int rc;
 
-	pp_notify("STOPPING=1\n");
+	pp_tell_manager("STOPPING=1\n");
 	pp_work_stop(&d->work);
 	rc = d->work.close_rc;
 	ran = pp_load_acq(&d->work.phase) == PP_WORK_RUNNING;

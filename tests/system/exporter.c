@@ -1,0 +1,261 @@
+/*
+ * exporter.c - ppdb-exporter from outside, with curl: formats, pages, stores whose daemon stops, dies and comes back, and its own end.
+ */
+#include "tests/lib/daemon.h"
+#include "tests/lib/limits.h"
+#include "tests/lib/scrape.h"
+#include "tests/lib/store.h"
+
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+TestSuite(exporter, .fini = test_stores_end, .timeout = 300);
+
+static struct test_store s;
+static char text[1 << 20], at[64];
+
+static void slurp(const char *path, char *to, size_t cap)
+{
+	FILE *f = fopen(path, "r");
+	size_t n = f ? fread(to, 1, cap - 1, f) : 0;
+
+	to[n] = '\0';
+	if (f)
+		fclose(f);
+}
+
+/* Starts it for these stores ("" = all) and waits until it says where it serves: `at`. */
+static pid_t start_exporter(const char *names)
+{
+	char program[512], log[128], *argv[] = {program, (char *)"--listen", (char *)"127.0.0.1:0", (char *)(names[0] ? "-n" : NULL), (char *)names, NULL};
+	const char *build = getenv("PPDB_BUILD") ? getenv("PPDB_BUILD") : PPDB_BUILD_DIR, *where;
+	pid_t pid;
+
+	snprintf(program, sizeof(program), "%s/ppdb-exporter", build);
+	snprintf(log, sizeof(log), "%s/exporter", s.dir);
+	unlink(log);
+	pid = test_exec(argv, log);
+	for (;;) {
+		slurp(log, text, sizeof(text));
+		where = strstr(text, "http://");
+		if (where && strstr(where, "/metrics"))
+			break;
+		test_require(test_collect(pid, false) == -1, "ppdb-exporter ended: %s", text);
+		test_sleep_ms(5);
+	}
+	snprintf(at, sizeof(at), "%.*s", (int)(strstr(where, "/metrics") - where), where);
+	return pid;
+}
+
+static void end_exporter(pid_t pid)
+{
+	kill(pid, SIGTERM);
+	test_require(!test_collect(pid, true), "ppdb-exporter did not end with 0");
+}
+
+/* curl with these words, and the page; its answer is in `text`. */
+static void __attribute__((format(printf, 2, 3))) get(const char *page, const char *fmt, ...)
+{
+	char words[512], command[1024], path[128];
+	va_list ap;
+	int rc;
+
+	va_start(ap, fmt);
+	vsnprintf(words, sizeof(words), fmt, ap);
+	va_end(ap);
+	snprintf(path, sizeof(path), "%s/answer", s.dir);
+	snprintf(command, sizeof(command), "curl -sS --noproxy '*' --max-time 60 %s %s%s >%s 2>&1", words, at, page, path);
+	rc = system(command);
+	slurp(path, text, sizeof(text));
+	test_require(!rc, "%s: %d, %s", command, rc, text);
+}
+
+/* Puts a time behind each sample, as Prometheus' reader of files wants it. */
+static void with_times(const char *from, FILE *to)
+{
+	while (*from) {
+		int n = (int)strcspn(from, "\n");
+
+		fprintf(to, from[0] == '#' ? "%.*s\n" : "%.*s 1700000000\n", n, from);
+		from += n + (from[n] == '\n');
+	}
+	fclose(to);
+}
+
+/* Prometheus' own reader of OpenMetrics must take all of it. */
+static void judge_openmetrics(void)
+{
+	char command[300], path[128], out[4096];
+	int rc;
+
+	snprintf(path, sizeof(path), "%s/om", s.dir);
+	with_times(text, fopen(path, "w"));
+	snprintf(command, sizeof(command), "tsdb create-blocks-from openmetrics %s %s/blocks", path, s.dir);
+	rc = test_promtool(command, NULL, out, sizeof(out));
+	test_require(!rc, "promtool does not take it: %d, %s", rc, out);
+	test_require(strlen(text) > 6 && !strcmp(text + strlen(text) - 6, "# EOF\n"), "no end mark");
+}
+
+static double value(const char *name, const char *store)
+{
+	char series[400];
+
+	snprintf(series, sizeof(series), "ppdb_%s{store=\"%s\"}", name, store);
+	return test_value(text, series);
+}
+
+Test(exporter, formats_and_pages)
+{
+	pid_t pid;
+
+	test_begin(120);
+	test_store_start(&s, "--memory 64M");
+	pid = start_exporter(s.socket);
+	get("/metrics", "-i");
+	test_require(strstr(text, "200 OK") && strstr(text, "text/plain; version=0.0.4"), "%.400s", text);
+	get("/metrics", "%s", "");
+	test_promtool_accepts(text);
+	test_require(value("up", s.socket) == 1, "%s", text);
+	get("/metrics", "-i -H 'Accept: application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1'");
+	test_require(strstr(text, "200 OK") && strstr(text, "application/openmetrics-text; version=1.0.0"), "%.400s", text);
+	get("/metrics", "-H 'Accept: application/openmetrics-text'");
+	judge_openmetrics();
+	get("/metrics", "-i -H 'Accept: application/openmetrics-text;q=0.3, text/plain; q=0.9'");
+	test_require(strstr(text, "text/plain; version=0.0.4") && !strstr(text, "# EOF"), "%.400s", text);
+	get("/metrics", "-I");
+	test_require(strstr(text, "200 OK") && !strstr(text, "ppdb_up"), "%s", text);
+	get("/-/healthy", "-i");
+	test_require(strstr(text, "200 OK") && strstr(text, "\r\n\r\nok\n"), "%s", text);
+	get("/", "-i");
+	test_require(strstr(text, "text/html") && strstr(text, "href=\"/metrics\""), "%s", text);
+	get("/other", "-i");
+	test_require(strstr(text, "404"), "%s", text);
+	get("/metrics", "-i -d body");
+	test_require(strstr(text, "405") && strstr(text, "Allow: GET, HEAD"), "%s", text);
+	test_require(!test_store_number(&s, "status", "clients"), "it stays attached between scrapes");
+	end_exporter(pid);
+	test_store_stop(&s);
+}
+
+/* Scrapes until the store's ppdb_up is that. */
+static void until_up(double up)
+{
+	do
+		get("/metrics", "%s", "");
+	while (value("up", s.socket) != up);
+	test_promtool_accepts(text);
+}
+
+Test(exporter, daemon_stops_dies_and_comes_back)
+{
+	pid_t pid;
+	ppdb *db;
+
+	test_begin(240);
+	test_store_start(&s, "--memory 64M");
+	db = test_store_attach(&s, 0);
+	test_ok(ppdb_put(db, 0, PPDB_S("k"), PPDB_S("v"), NULL, NULL));
+	pid = start_exporter(s.socket);
+	until_up(1);
+	kill(s.daemon, SIGSTOP);
+	until_up(0);
+	test_require(strstr(text, ",op=\"put\"} 1\n"), "a stopped daemon's memory is read: %s", text);
+	kill(s.daemon, SIGCONT);
+	until_up(1);
+	test_store_kill(&s);
+	until_up(0);
+	test_require(strstr(text, ",op=\"put\"} 1\n") && value("incarnation", s.socket) == 1, "a dead daemon's memory is read: %s", text);
+	test_store_restart(&s);
+	until_up(1);
+	test_require(value("incarnation", s.socket) == 2, "%s", text);
+	test_store_cold(&s);
+	until_up(1);
+	test_require(value("incarnation", s.socket) == 1, "another arena: %s", text);
+	test_store_kill(&s);
+	unlink(s.arena);
+	until_up(0);
+	test_require(test_samples(text, "ppdb_") == 2, "nothing is left of it: %s", text);
+	test_require(test_collect(pid, false) == -1, "it goes on");
+	end_exporter(pid);
+	ppdb_detach(db);
+}
+
+/* Without --name: all stores of this user, and those that come later. */
+Test(exporter, all_stores)
+{
+	struct test_daemon d;
+	pid_t pid;
+
+	test_begin(240);
+	test_store_prepare(&s, "");
+	pid = start_exporter("");
+	test_daemon_make(&d);
+	get("/metrics", "%s", "");
+	test_require(!strstr(text, d.name), "%s is there already", d.name);
+	test_require(!test_daemon_start(&d, "--memory 64M"), "%s", d.said);
+	get("/metrics", "%s", "");
+	test_promtool_accepts(text);
+	test_require(value("up", d.name) == 1, "%s", text);
+	test_daemon_end(&d, SIGKILL);
+	get("/metrics", "%s", "");
+	test_require(value("up", d.name) == 0 && value("incarnation", d.name) == 1, "%s", text);
+	test_daemon_clear(&d);
+	get("/metrics", "%s", "");
+	test_require(!strstr(text, d.name), "a store that is gone altogether is not reported");
+	end_exporter(pid);
+}
+
+static int run(const char *words)
+{
+	char command[512];
+	int status;
+
+	snprintf(command, sizeof(command), "%s/ppdb-exporter %s >%s/said 2>&1 </dev/null", getenv("PPDB_BUILD") ? getenv("PPDB_BUILD") : PPDB_BUILD_DIR,
+		words, s.dir);
+	status = system(command);
+	snprintf(command, sizeof(command), "%s/said", s.dir);
+	slurp(command, text, sizeof(text));
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+}
+
+Test(exporter, start_and_end)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	char message[64] = "", taken[96];
+	ssize_t n;
+	pid_t pid;
+	int fd;
+
+	test_begin(120);
+	test_store_prepare(&s, "");
+	test_require(run("--listen nowhere") == 2 && strstr(text, "--listen needs an address and a port"), "%s", text);
+	test_require(run("--listen example.org:80") == 2, "%s", text);
+	test_require(run("-n 'bad name'") == 2 && strstr(text, "no name for a store"), "%s", text);
+	test_require(run("--colour red") == 2 && run("stray") == 2, "%s", text);
+	test_require(run("--help") == 0 && strstr(text, "127.0.0.1:7732"), "%s", text);
+	test_require(run("--version") == 0 && strstr(text, "ppdb-exporter 0."), "%s", text);
+
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%.80s/notify", s.dir);
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	test_require(fd >= 0 && !bind(fd, (struct sockaddr *)&addr, sizeof(addr)), "%s", addr.sun_path);
+	setenv("NOTIFY_SOCKET", addr.sun_path, 1);
+	pid = start_exporter("none");
+	n = recv(fd, message, sizeof(message) - 1, 0);
+	test_require(n > 0 && !strcmp(message, "READY=1\n"), "it said %s", message);
+	get("/metrics", "%s", "");
+	test_require(value("up", "none") == 0, "%s", text);
+	snprintf(taken, sizeof(taken), "--listen %s", at + 7);
+	test_require(run(taken) == 1 && strstr(text, "cannot listen"), "%s", text);
+	end_exporter(pid);
+	n = recv(fd, message, sizeof(message) - 1, 0);
+	test_require(n > 0 && !strncmp(message, "STOPPING=1\n", 11), "it said %s", message);
+	close(fd);
+}
