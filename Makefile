@@ -316,12 +316,15 @@ install: all ## install below DESTDIR and PREFIX (/usr/local)
 	ln -sf libppdb-client.so.$(SOVERSION) '$(AT)/lib/libppdb-client.so'
 	install -m 644 $(B)/libppdb-client.a '$(AT)/lib'
 	install -m 644 client/ppdb.h '$(AT)/include'
+	install -d '$(AT)/share/ppdb/monitoring'
+	install -m 644 tools/monitoring/* '$(AT)/share/ppdb/monitoring'
 	sed -e 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' client/ppdb-client.pc.in \
 		> '$(AT)/lib/pkgconfig/ppdb-client.pc'
 
 uninstall: ## remove what install put there
 	rm -f $(foreach b,ppdbd ppdb ppdb-exporter,'$(AT)/bin/$(b)') '$(AT)/include/ppdb.h' '$(AT)/lib/pkgconfig/ppdb-client.pc'
 	rm -f '$(AT)/lib/'libppdb-client.a '$(AT)/lib/'libppdb-client.so*
+	rm -rf '$(AT)/share/ppdb'
 
 clean: ## remove build/
 	rm -rf build
