@@ -8,7 +8,7 @@
  *
  * Ordering. [hint.enter:entry] pairs [hint.find:entry]: a cell is LIVE and complete before its entry can be seen.
  *
- * Dies inside: nothing to repair; a table that was being filled stays in use, half empty, and fills again by writers and the next growth.
+ * Dies inside: nothing to repair; a table that was being filled stays in use, half empty, and fills again by writers and by the next daemon, which goes on with it.
  */
 #include "engine/hint.h"
 
@@ -251,8 +251,25 @@ bool pp_hint_refill(struct pp_thread *t, struct pp_hint_walk *w, unsigned leaves
 	return w->list < lists;
 }
 
-/* A table that is three quarters full is followed by one that is three fifths full. */
-int pp_hint_grow_begin(struct pp_thread *t, uint64_t keys, struct pp_hint_walk *w)
+/*
+ * A table that is three quarters full, or less than an eighth, is followed by one that is three fifths full. (What was dropped may have been
+ * most of the store; between the two bounds lies enough that keys which come and go do not make tables come and go.)
+ */
+static bool fits(const struct pp_hints *h, uint64_t keys)
+{
+	uint64_t room = h->lines * PP_HINT_WAYS;
+
+	return keys * 4 <= room * 3 && (keys * 8 >= room || h->lines <= PP_HINT_LINES_MIN);
+}
+
+static uint64_t lines_for(uint64_t keys)
+{
+	uint64_t lines = keys * 5 / 3 / PP_HINT_WAYS + 1;
+
+	return lines > PP_HINT_LINES_MIN ? lines : PP_HINT_LINES_MIN;
+}
+
+int pp_hint_resize_begin(struct pp_thread *t, uint64_t keys, struct pp_hint_walk *w)
 {
 	uint64_t link, previous;
 	struct pp_hints *h;
@@ -266,9 +283,9 @@ int pp_hint_grow_begin(struct pp_thread *t, uint64_t keys, struct pp_hint_walk *
 	if (pp_damage(t)) {
 		rc = pp_damage_report(t);
 	} else if (pp_protect(t, &h->previous)) {
-		rc = 1; /* a growth that a dead daemon left half done */
-	} else if (keys * 4 > h->lines * PP_HINT_WAYS * 3) {
-		rc = new_table(t, keys * 5 / 3 / PP_HINT_WAYS + 1, previous, &link);
+		rc = 1; /* what a dead daemon left half done */
+	} else if (!fits(h, keys)) {
+		rc = new_table(t, lines_for(keys), previous, &link);
 		if (!rc) {
 			publish(t, link);
 			rc = 1;
@@ -278,7 +295,7 @@ int pp_hint_grow_begin(struct pp_thread *t, uint64_t keys, struct pp_hint_walk *
 	return rc;
 }
 
-void pp_hint_grow_end(struct pp_thread *t)
+void pp_hint_resize_end(struct pp_thread *t)
 {
 	struct pp_hints *h;
 	uint64_t previous;

@@ -62,15 +62,16 @@ void pp_hint_prefetch_cell(struct pp_thread *, uint64_t hash);
 /* Creates the first table (new region). */
 int pp_hint_format(struct pp_thread *, uint64_t lines);
 
-/* Keeper: growing in steps. begin: 1 = a larger table is in force and has to be refilled, 0 = not needed, or an error; refill: true =
- * more to do; then end. */
+/* Keeper: another size, in steps. begin: 1 = a table for `keys` keys is in force and has to be refilled, 0 = not needed, or an error;
+ * refill: true = more to do; then end. */
+#define PP_HINT_LINES_MIN 4096
 struct pp_hint_walk {
 	unsigned list;
 	struct pp_keybuf at;
 };
-int pp_hint_grow_begin(struct pp_thread *, uint64_t keys, struct pp_hint_walk *);
+int pp_hint_resize_begin(struct pp_thread *, uint64_t keys, struct pp_hint_walk *);
 bool pp_hint_refill(struct pp_thread *, struct pp_hint_walk *, unsigned leaves);
-void pp_hint_grow_end(struct pp_thread *);
+void pp_hint_resize_end(struct pp_thread *);
 
 /* True if the table at `ref` is in force, or still read beside the one in force (for the reaper). */
 bool pp_hint_reachable(struct pp_thread *, pp_ref ref);

@@ -229,7 +229,7 @@ uint64_t pp_key_count(struct pp_keeper *k)
 
 static void hints_end(struct pp_keeper *k)
 {
-	pp_hint_grow_end(&k->house);
+	pp_hint_resize_end(&k->house);
 	k->round.idle = 0; /* the old table waits for a round */
 	free(k->hint_walk);
 	k->hint_walk = NULL;
@@ -249,7 +249,7 @@ static bool hints_step(struct pp_keeper *k)
 		return false;
 	k->checked_hints_ns = now;
 	k->hint_walk = malloc(sizeof(*k->hint_walk));
-	if (k->hint_walk && pp_hint_grow_begin(&k->house, pp_key_count(k), k->hint_walk) == 1)
+	if (k->hint_walk && pp_hint_resize_begin(&k->house, pp_key_count(k), k->hint_walk) == 1)
 		return true;
 	free(k->hint_walk);
 	k->hint_walk = NULL;

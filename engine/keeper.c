@@ -32,7 +32,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define HINT_LINES 4096
 #define DRAIN_NS UINT64_C(10000000000)
 
 static const struct { const char *name; int backend; } backends[] = {
@@ -190,7 +189,7 @@ static int fill_cold(struct pp_keeper *k, struct pp_ckpt_reader *ckpt, struct pp
 
 	rc = pp_index_format(&k->house);
 	if (!rc)
-		rc = pp_hint_format(&k->house, HINT_LINES);
+		rc = pp_hint_format(&k->house, PP_HINT_LINES_MIN);
 	if (!rc && ckpt)
 		rc = read_floors(k, ckpt);
 	if (!rc)

@@ -115,7 +115,7 @@ struct pp_keeper {
 	struct pp_extra_slots *extra;      /* [procs]: control regions */
 	pp_a32 *extra_set;                 /* [procs] */
 	pp_a32 *pinned;                    /* [procs]: 1 = a read-only client from before our start whose slots we have not seen yet */
-	struct pp_hint_walk *hint_walk;    /* a growth of the hint table under way, NULL = none */
+	struct pp_hint_walk *hint_walk;    /* another size of the hint table under way, NULL = none */
 	uint64_t checked_hints_ns;
 	struct pp_pins *pins;              /* engine/pins.c; made at the first step */
 	struct pp_shards *shards;          /* engine/shards.c; made at the first step */

@@ -215,16 +215,23 @@ static unsigned sweep_ownerless(struct pp_thread *t, struct pp_safe *safe, uint6
 	return freed;
 }
 
-/* True: something in that page waits for another round, and no owner will look after it. */
-static bool in_limbo(struct pp_region *r, uint64_t page)
+/* The keeper's own: it sweeps them when it allocates from them, and when nothing else goes on. */
+static unsigned sweep_own(struct pp_thread *t, struct pp_safe *safe, uint64_t page, unsigned klass)
 {
+	return t->sweep_all && worth_sweeping(t, safe, &t->region->pages[page], klass) ? pp_sweep_page(t->region, safe, page, klass) : 0;
+}
+
+/* True: something in that page waits for another round, and no other owner will look after it. */
+static bool in_limbo(struct pp_thread *t, uint64_t page)
+{
+	struct pp_region *r = t->region;
 	struct pp_page *p = &r->pages[page];
 	uint64_t word = pp_load_acq(&p->word);
 	unsigned klass = pp_page_class(word);
 
 	if (pp_page_type(word) == PP_PAGE_LARGE)
 		return pp_block_state(pp_load_acq(&pp_page_block(r, page, 0, 0)->word)) == PP_BLOCK_RETIRED;
-	if (pp_page_type(word) != PP_PAGE_BLOCKS || pp_page_owner(word) || klass >= PP_CLASS_COUNT)
+	if (pp_page_type(word) != PP_PAGE_BLOCKS || (pp_page_owner(word) && pp_page_owner(word) != pp_owner_of(t)) || klass >= PP_CLASS_COUNT)
 		return pp_page_type(word) == PP_PAGE_EMPTY;
 	for (unsigned w = 0; w < pp_classes[klass].words; w++)
 		if (pp_load_rlx(&p->limbo[w])) /* hint */
@@ -239,6 +246,8 @@ static unsigned sweep_one(struct pp_thread *t, struct pp_safe *safe, uint64_t pa
 
 	switch (pp_page_type(word)) {
 	case PP_PAGE_BLOCKS:
+		if (pp_page_owner(word) == pp_owner_of(t))
+			return sweep_own(t, safe, page, pp_page_class(word));
 		return pp_page_owner(word) ? 0 : sweep_ownerless(t, safe, page, word);
 	case PP_PAGE_EMPTY:
 		if (!free_empty(t, safe, page))
@@ -269,7 +278,7 @@ uint64_t pp_alloc_sweep(struct pp_thread *t, struct pp_safe *safe, uint64_t *cur
 			t->limbo_seen = false;
 		}
 		freed += sweep_one(t, safe, *cursor);
-		t->limbo_seen |= in_limbo(t->region, (*cursor)++);
+		t->limbo_seen |= in_limbo(t, (*cursor)++);
 	}
 	pp_store_rel(&t->slot->holding, 0);
 	pp_stat_add(&t->slot->count.frees, freed);

@@ -101,7 +101,7 @@ static void print_rerun(void)
 
 void test_fail(const char *file, int line, const char *fmt, ...)
 {
-	char text[1024];
+	char text[8192];
 	va_list ap;
 
 	va_start(ap, fmt);

@@ -96,9 +96,13 @@ static struct census list(ppdb *db, const char *name)
 /* Until what is used is no more than `bytes`. */
 static void space_comes_back(uint64_t bytes)
 {
-	for (unsigned n = 0; test_store_number(&s, "check", "live_bytes") > bytes; n++) {
-		test_require(n < 600, "%llu bytes are live, not %llu", (unsigned long long)test_store_number(&s, "check", "live_bytes"),
-			(unsigned long long)bytes);
+	static char mem[1 << 16];
+	uint64_t live;
+
+	for (unsigned n = 0; (live = test_store_number(&s, "check", "live_bytes")) > bytes; n++) {
+		if (n == 600)
+			test_store_command(&s, "mem --all", mem, sizeof(mem));
+		test_require(n < 600, "%llu bytes are live, not %llu:\n%s", (unsigned long long)live, (unsigned long long)bytes, mem);
 		test_sleep_ms(100);
 	}
 }
@@ -416,6 +420,31 @@ Test(tables, ten_thousand)
 		test_require(number[i] != number[i - 1], "number %u was given twice", number[i]);
 	test_expect(PPDB_TABLE_UNKNOWN, ppdb_table_open(db, "table-00050", NULL, &t));
 	test_ok(ppdb_detach(db));
+	test_store_check(&s, true);
+	test_store_stop(&s);
+}
+
+/* A large table goes: nothing is left of it after a while, the hash hints of its keys and what waits to be freed included. */
+Test(tables, nothing_is_left)
+{
+	uint64_t before;
+	ppdb_table t;
+	ppdb *db;
+
+	test_begin(200);
+	test_store_start(&s, "--memory 256M");
+	db = test_store_attach(&s, 0);
+	fill(db, 0, 0, 2000, "stays");
+	before = test_store_number(&s, "check", "live_bytes");
+	t = make(db, "large");
+	fill(db, t, 0, 300000, "goes");
+	test_ok(ppdb_table_drop(db, "large"));
+	test_ok(ppdb_detach(db));
+	space_comes_back(before + (64 << 10));
+	for (unsigned n = 0; test_store_number(&s, "check", "limbo_bytes"); n++) {
+		test_require(n < 600, "%llu bytes wait to be freed", (unsigned long long)test_store_number(&s, "check", "limbo_bytes"));
+		test_sleep_ms(100);
+	}
 	test_store_check(&s, true);
 	test_store_stop(&s);
 }

@@ -343,10 +343,10 @@ static void grow_hints(struct pp_keeper *k)
 {
 	struct pp_hint_walk *walk = calloc(1, sizeof(*walk));
 
-	must(pp_hint_grow_begin(&k->house, 60000, walk), "growing the hints");
+	must(pp_hint_resize_begin(&k->house, 60000, walk), "growing the hints");
 	while (pp_hint_refill(&k->house, walk, 2))
 		;
-	pp_hint_grow_end(&k->house);
+	pp_hint_resize_end(&k->house);
 	house(k);
 }
 
