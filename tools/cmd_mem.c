@@ -1,8 +1,7 @@
 /*
  * cmd_mem.c - `ppdb mem`: where every byte of the arena is, and what to do about it. Works without a daemon, too.
  */
-#include "tools/cmd_live.h"
-#include "tools/cmd_mem_count.h"
+#include "tools/cmd_mem.h"
 #include "tools/text_escape.h"
 #include "tools/text_json.h"
 #include "tools/text_number.h"
@@ -33,69 +32,6 @@ static unsigned make_lines(const struct pp_mem *m, struct line *l)
 	l[n++] = (struct line){"tables (slots, rings, pages)", "tables_fixed", a->table_bytes, 0};
 	l[n++] = (struct line){"between two states", "stray", a->stray_bytes, 0};
 	return n;
-}
-
-static uint64_t live_bytes(const struct pp_mem *m)
-{
-	uint64_t live = 0;
-
-	for (unsigned i = 0; i < PP_MEM_USES; i++)
-		live += m->live[i];
-	return live;
-}
-
-static uint64_t keys_of(const struct pp_mem *m)
-{
-	uint64_t keys = 0;
-
-	for (unsigned i = 0; i <= PP_MEM_TABLES; i++)
-		keys += m->table[i].keys;
-	return keys;
-}
-
-/* ---- the doctor -------------------------------------------------------------------------------------------------- */
-
-static const struct pp_proc *worst_pin(const struct pp_region *r)
-{
-	const struct pp_proc *worst = NULL;
-
-	for (uint32_t i = 0; i < r->fixed.procs; i++) {
-		const struct pp_proc *p = &r->procs[i];
-
-		/* All loads are of statistics. */
-		if (pp_load_rlx(&p->state) && (!worst || pp_load_rlx(&p->pinned_bytes) > pp_load_rlx(&worst->pinned_bytes)))
-			worst = p;
-	}
-	return worst;
-}
-
-/* Sentences, most urgent first; calls back for each. */
-static void diagnose(const struct pp_region *r, const struct pp_mem *m, void (*say)(void *ctx, const char *sentence), void *ctx)
-{
-	const struct pp_account *a = &m->account;
-	uint64_t unused = a->free_bytes + a->page_tail_bytes, room = r->fixed.memory_max - a->committed_bytes + a->free_page_bytes;
-	const struct pp_proc *pin = worst_pin(r);
-	char text[300], x[PP_TEXT_NUMBER], y[PP_TEXT_NUMBER];
-	bool said = false;
-
-#define SAY(...) do { snprintf(text, sizeof(text), __VA_ARGS__); say(ctx, text); said = true; } while (0)
-	if (room < r->fixed.memory_max / 10)
-		SAY("Only %s are left of %s: delete keys, or restart ppdbd with more --memory.", pp_text_bytes(x, (double)room),
-			pp_text_bytes(y, (double)r->fixed.memory_max));
-	if (a->limbo_bytes > a->committed_bytes / 10 && a->limbo_bytes > (8u << 20))
-		SAY("%s wait to be freed: somebody reads, or holds a snapshot, for long; see 'ppdb clients'.", pp_text_bytes(x, (double)a->limbo_bytes));
-	if (pin && pp_load_rlx(&pin->pinned_bytes) > (16u << 20)) /* stat */
-		SAY("Process %u (%.32s) keeps %s from being freed: refresh its views, or give ppdbd a pin budget (pin-bytes).",
-			pp_load_rlx(&pin->pid), pin->name, pp_text_bytes(x, (double)pp_load_rlx(&pin->pinned_bytes))); /* stat */
-	if (unused > live_bytes(m) / 2 && unused > (16u << 20))
-		SAY("%s in pages that are in use are free: many keys were deleted or changed their size; new ones of those sizes take it first.",
-			pp_text_bytes(x, (double)unused));
-	if (m->live[PP_MEM_VERSIONS] > m->live[PP_MEM_KEYS] && m->blocks[PP_MEM_VERSIONS] > 2 * keys_of(m) + 1000)
-		SAY("There are %" PRIu64 " values beside %" PRIu64 " keys: old versions are kept by a snapshot, or the keeper is behind.",
-			m->blocks[PP_MEM_VERSIONS], keys_of(m));
-	if (!said)
-		say(ctx, "Nothing is wrong.");
-#undef SAY
 }
 
 /* ---- text -------------------------------------------------------------------------------------------------------- */
@@ -162,9 +98,55 @@ static void print_greatest(const struct pp_mem *m)
 	}
 }
 
+/* How well the blocks are used: of the index, and of the pages. */
+static void print_fill(const struct pp_mem *m)
+{
+	if (m->leaf_blocks)
+		printf("%.1f of %u keys in a leaf block; ", (double)m->leaf_entries / (double)m->leaf_blocks, PP_LEAF_MAX);
+	printf("%.1f%% of the pages in use are free blocks (fragmentation)\n", pp_mem_fragmentation(m));
+}
+
+static void print_pins(const struct pp_region *r)
+{
+	char a[PP_TEXT_NUMBER], b[PP_TEXT_NUMBER], c[PP_TEXT_NUMBER];
+	bool any = false;
+
+	for (uint32_t i = 0; i < r->fixed.procs; i++) {
+		const struct pp_proc *p = &r->procs[i];
+		struct pp_mem_pin pin;
+
+		if (!pp_mem_pin_of(p, &pin))
+			continue;
+		if (!any)
+			printf("%-8s %-24s %12s %12s %12s\n", "pid", "keeps from being freed", "bytes", "read for", "snapshot for");
+		any = true;
+		printf("%-8" PRIu32 " %-24.24s %12s %12s %12s\n", pin.pid, p->name, pp_text_bytes(a, (double)pin.bytes),
+			pp_text_seconds(b, (double)pin.interval_ns / 1e9), pp_text_seconds(c, (double)pin.snapshot_ns / 1e9));
+	}
+}
+
+static void print_nodes(const struct pp_region *r, const struct pp_mem *m)
+{
+	char a[PP_TEXT_NUMBER];
+
+	for (unsigned i = 0; i < PP_MAX_NODES && r->fixed.nodes > 1; i++)
+		if (m->node_bytes[i])
+			printf("node %-3u %12s\n", i, pp_text_bytes(a, (double)m->node_bytes[i]));
+}
+
+static void print_shards(const struct pp_mem *m)
+{
+	char a[PP_TEXT_NUMBER];
+
+	if (m->shards)
+		printf("%-8s %12s %12s\n", "shard", "keys", "memory");
+	for (unsigned i = 0; i < m->shards; i++)
+		printf("%-8u %12" PRIu64 " %12s\n", i, m->shard[i].keys, pp_text_bytes(a, (double)m->shard[i].block_bytes));
+}
+
 static void print_text(const struct pp_region *r, const struct pp_mem *m, bool all)
 {
-	uint64_t committed = m->account.committed_bytes, sum = pp_mem_sum(m), keys = keys_of(m);
+	uint64_t committed = m->account.committed_bytes, sum = pp_mem_sum(m), keys = pp_mem_keys(m);
 	char a[PP_TEXT_NUMBER], b[PP_TEXT_NUMBER];
 	struct line lines[LINES];
 	unsigned n = make_lines(m, lines);
@@ -178,14 +160,18 @@ static void print_text(const struct pp_region *r, const struct pp_mem *m, bool a
 			printf("%-30s %12s %6.1f%% %12" PRIu64 "\n", lines[i].name, pp_text_bytes(a, (double)lines[i].bytes),
 				100.0 * (double)lines[i].bytes / (double)committed, lines[i].blocks);
 	printf("%-30s %12s %6.1f%%\n", "sum", pp_text_bytes(a, (double)sum), 100.0 * (double)sum / (double)committed);
+	print_fill(m);
 	print_tables(m);
+	print_pins(r);
+	print_nodes(r, m);
 	if (all) {
+		print_shards(m);
 		print_classes(m);
 		print_sizes("keys of at most", m->key_sizes);
 		print_sizes("values of at most", m->value_sizes);
 	}
 	print_greatest(m);
-	diagnose(r, m, print_sentence, NULL);
+	pp_mem_diagnose(r, m, print_sentence, NULL);
 }
 
 /* ---- JSON -------------------------------------------------------------------------------------------------------- */
@@ -201,6 +187,43 @@ static void json_sizes(struct pp_json *j, const char *name, const uint64_t *size
 	for (unsigned i = 0; i < PP_MEM_SIZES; i++)
 		pp_json_u64(j, NULL, sizes[i]);
 	pp_json_close(j, ']');
+}
+
+static void json_pins(struct pp_json *j, const struct pp_region *r)
+{
+	struct pp_mem_pin pin;
+
+	pp_json_open(j, "pins", '[');
+	for (uint32_t i = 0; i < r->fixed.procs; i++) {
+		if (!pp_mem_pin_of(&r->procs[i], &pin))
+			continue;
+		pp_json_open(j, NULL, '{');
+		pp_json_u64(j, "pid", pin.pid);
+		pp_json_text(j, "name", r->procs[i].name);
+		pp_json_u64(j, "bytes", pin.bytes);
+		pp_json_u64(j, "interval_ms", pin.interval_ns / PP_NS_PER_MS);
+		pp_json_u64(j, "snapshot_ms", pin.snapshot_ns / PP_NS_PER_MS);
+		pp_json_close(j, '}');
+	}
+	pp_json_close(j, ']');
+}
+
+static void json_parts(struct pp_json *j, const struct pp_region *r, const struct pp_mem *m)
+{
+	pp_json_open(j, "shard", '[');
+	for (unsigned i = 0; i < m->shards; i++) {
+		pp_json_open(j, NULL, '{');
+		pp_json_u64(j, "keys", m->shard[i].keys);
+		pp_json_u64(j, "memory_bytes", m->shard[i].block_bytes);
+		pp_json_close(j, '}');
+	}
+	pp_json_close(j, ']');
+	pp_json_open(j, "node_bytes", '[');
+	for (unsigned i = 0; i < r->fixed.nodes && i < PP_MAX_NODES; i++)
+		pp_json_u64(j, NULL, m->node_bytes[i]);
+	pp_json_close(j, ']');
+	pp_json_real(j, "leaf_fill", m->leaf_blocks ? (double)m->leaf_entries / (double)m->leaf_blocks / PP_LEAF_MAX : 0);
+	pp_json_real(j, "fragmentation", pp_mem_fragmentation(m) / 100);
 }
 
 static void json_details(struct pp_json *j, const struct pp_mem *m)
@@ -244,35 +267,56 @@ static void print_json(const struct pp_region *r, const struct pp_mem *m)
 	pp_json_u64(&j, "max_bytes", r->fixed.memory_max);
 	pp_json_u64(&j, "committed_bytes", m->account.committed_bytes);
 	pp_json_u64(&j, "sum_bytes", pp_mem_sum(m));
-	pp_json_u64(&j, "keys", keys_of(m));
+	pp_json_u64(&j, "keys", pp_mem_keys(m));
 	pp_json_open(&j, "bytes", '{');
 	for (unsigned i = 0; i < n; i++)
 		pp_json_u64(&j, lines[i].json, lines[i].bytes);
 	pp_json_close(&j, '}');
+	json_parts(&j, r, m);
+	json_pins(&j, r);
 	json_details(&j, m);
 	pp_json_open(&j, "doctor", '[');
-	diagnose(r, m, json_sentence, &j);
+	pp_mem_diagnose(r, m, json_sentence, &j);
 	pp_json_close(&j, ']');
 	pp_json_close(&j, '}');
 }
 
 static const char help_text[] =
-	"usage: ppdb [-n NAME] [--json] mem [--all] [--arena FILE]\n\n"
-	"Where every byte of the arena is. The lines sum up to what is backed, exactly when nobody writes. --all adds block sizes and the\n"
-	"distribution of key and value sizes. MEMORY of a table: the blocks of its keys and values. Works when no daemon runs, on what it left\n"
-	"(in FILE, if the store is not where its name says).\n"
-	"--json prints one object: max_bytes, committed_bytes, sum_bytes, keys, bytes (by purpose), table (id, keys, key_bytes, values,\n"
+	"usage: ppdb [-n NAME] [--json] mem [--all] [--interval S [--count N]] [--arena FILE]\n\n"
+	"Where every byte of the arena is. The lines sum up to what is backed, exactly when nobody writes. --all adds shards, block sizes and the\n"
+	"distribution of key and value sizes. MEMORY of a table or a shard: the blocks of its keys and values. FRAGMENTATION: what is free in pages\n"
+	"that hold something, so that only blocks of their size can take it. Works when no daemon runs, on what it left (in FILE, if the store\n"
+	"is not where its name says). --interval: growth, one line every S seconds until interrupted, or N lines.\n"
+	"--json prints one object: max_bytes, committed_bytes, sum_bytes, keys, bytes (by purpose), shard (keys, memory_bytes; empty with one shard),\n"
+	"node_bytes, leaf_fill and fragmentation (0 to 1), pins (pid, name, bytes, interval_ms, snapshot_ms), table (id, keys, key_bytes, values,\n"
 	"value_bytes, memory_bytes), class (block_bytes, 0 = whole pages; bytes, live), key_sizes and value_sizes ([i]: how many have\n"
-	"less than 2^i bytes, and at least half of that), doctor (sentences).\n\n"
+	"less than 2^i bytes, and at least half of that), doctor (sentences). With --interval one object a line: seconds, committed_bytes, live_bytes,\n"
+	"limbo_bytes, keys, live_bytes_per_second, keys_per_second, full_in_seconds (left out when it does not grow).\n\n"
 	"  ppdb mem                       what takes the memory?\n"
+	"  ppdb mem --interval 10         how fast does it grow, when will it be full?\n"
 	"  ppdb mem --json | jq .doctor   what should be done?\n";
+
+static int show(const struct pp_cmd *c, struct pp_region *r, bool all)
+{
+	static struct pp_mem m;
+	int rc = pp_mem_count(r, &m);
+
+	if (rc)
+		return pp_cmd_fail(c, rc, NULL);
+	if (c->json)
+		print_json(r, &m);
+	else
+		print_text(r, &m, all);
+	return PP_EXIT_OK;
+}
 
 int pp_cmd_mem(struct pp_cmd *c, int argc, char **argv)
 {
+	uint64_t interval_s = 0, count = 0;
 	const char *arena = NULL;
 	bool all = false;
-	const struct pp_opt opts[] = {{"all", PP_OPT_FLAG, &all}, {"arena", PP_OPT_TEXT, &arena}, {NULL, 0, NULL}};
-	static struct pp_mem m;
+	const struct pp_opt opts[] = {{"all", PP_OPT_FLAG, &all}, {"interval", PP_OPT_U64, &interval_s}, {"count", PP_OPT_U64, &count},
+		{"arena", PP_OPT_TEXT, &arena}, {NULL, 0, NULL}};
 	struct pp_live live;
 	int rc;
 
@@ -280,16 +324,12 @@ int pp_cmd_mem(struct pp_cmd *c, int argc, char **argv)
 		return PP_EXIT_OK;
 	if (pp_cmd_options(c, argc, argv, opts, 0, 0) < 0)
 		return PP_EXIT_USAGE;
+	if (interval_s > 86400 || (count && !interval_s))
+		return pp_cmd_usage(c, "--interval takes 1 to 86400 seconds, --count goes with it");
 	rc = pp_live_open(c, arena, &live);
 	if (rc)
 		return rc;
-	rc = pp_mem_count(live.region, &m);
-	if (rc)
-		rc = pp_cmd_fail(c, rc, NULL);
-	else if (c->json)
-		print_json(live.region, &m);
-	else
-		print_text(live.region, &m, all);
+	rc = interval_s ? pp_mem_growth(c, live.region, interval_s, count) : show(c, live.region, all);
 	pp_live_close(&live);
 	return rc;
 }

@@ -6,6 +6,7 @@
  */
 #include "tools/cmd_mem_count.h"
 
+#include "engine/shards.h"
 #include "shm/region.h"
 
 #include <endian.h>
@@ -18,6 +19,7 @@ const char *const pp_mem_use_names[PP_MEM_USES] = {
 struct walk {
 	struct pp_region *region;
 	struct pp_mem *m;
+	struct pp_thread reader;       /* only its region: to ask which shard a key is in */
 };
 
 static unsigned size_class(uint64_t bytes)
@@ -71,6 +73,20 @@ static void count_value(struct walk *w, const struct pp_cell *c, const struct pp
 	remember(w->m, c, c->key_size + size);
 }
 
+static void count_shard(struct walk *w, const struct pp_cell *c, uint64_t bytes, unsigned keys)
+{
+	struct pp_ikey key = {pp_cell_key(c), pp_cell_key_size(c)};
+	unsigned i;
+
+	if (!w->m->shards)
+		return;
+	i = pp_shard_at(w->region->engine, pp_list_of(&w->reader, pp_cell_hash(c)), &key);
+	if (i >= w->m->shards)
+		return;
+	w->m->shard[i].keys += keys;
+	w->m->shard[i].block_bytes += bytes;
+}
+
 static bool fits(const struct pp_cell *c, uint64_t bytes)
 {
 	return c->key_size <= PP_KEY_MAX && sizeof(*c) + c->key_size + sizeof(struct pp_block) <= bytes;
@@ -87,6 +103,7 @@ static enum pp_mem_use count_cell(struct walk *w, const struct pp_cell *c, uint6
 	t->keys++;
 	t->key_bytes += c->key_size;
 	t->block_bytes += bytes;
+	count_shard(w, c, bytes, 1);
 	w->m->key_sizes[size_class(c->key_size)]++;
 	at = (sizeof(*c) + c->key_size + 7) & ~UINT64_C(7);
 	if (c->flags & PP_C_INLINE && at + sizeof(struct pp_version) + sizeof(struct pp_block) <= bytes)
@@ -105,15 +122,27 @@ static enum pp_mem_use count_version(struct walk *w, const struct pp_version_blo
 	if (c->key_size > PP_KEY_MAX || !pp_ref_inside(w->region, ref, sizeof(*c) + c->key_size))
 		return PP_MEM_VERSIONS;
 	table_of(w->m, be32toh(c->table_be))->block_bytes += bytes;
+	count_shard(w, c, bytes, 0);
 	count_value(w, c, &b->v);
 	return PP_MEM_VERSIONS;
+}
+
+static enum pp_mem_use count_other(struct walk *w, const struct pp_leafblock *b, uint64_t bytes)
+{
+	if (bytes >= PP_PAGE_BYTES) /* a run of pages: nothing else of this kind is as large, but a batch for a moment */
+		return PP_MEM_HINTS;
+	if (!b->upper && b->count) {
+		w->m->leaf_blocks++;
+		w->m->leaf_entries += b->count;
+	}
+	return PP_MEM_BLOCKS;
 }
 
 static int count_block(void *context, pp_ref payload, uint64_t bytes, uint64_t word)
 {
 	struct walk *w = context;
 	const void *p = w->region->base + payload;
-	enum pp_mem_use use = PP_MEM_BLOCKS;
+	enum pp_mem_use use;
 
 	if (pp_block_state(word) != PP_BLOCK_LIVE)
 		return 0;
@@ -128,20 +157,34 @@ static int count_block(void *context, pp_ref payload, uint64_t bytes, uint64_t w
 		use = PP_MEM_LEAVES;
 		break;
 	default:
-		if (bytes >= PP_PAGE_BYTES) /* a run of pages: nothing else of this kind is as large, but a batch for a moment */
-			use = PP_MEM_HINTS;
+		use = count_other(w, p, bytes);
 	}
 	w->m->live[use] += bytes;
 	w->m->blocks[use]++;
 	return 0;
 }
 
+static void count_nodes(struct pp_region *r, struct pp_mem *m)
+{
+	for (uint64_t i = 0; i < m->account.pages; i++) {
+		uint32_t node = pp_load_rlx(&r->pages[i].node); /* stat */
+
+		if (pp_page_type(pp_load_rlx(&r->pages[i].word)) != PP_PAGE_HOLE && node < PP_MAX_NODES) /* stat */
+			m->node_bytes[node] += PP_PAGE_BYTES;
+	}
+}
+
 int pp_mem_count(struct pp_region *r, struct pp_mem *m)
 {
-	struct walk w = {r, m};
+	struct walk w = {.region = r, .m = m, .reader = {.region = r}};
+	const struct pp_engine *e = r->engine;
+	int rc;
 
 	memset(m, 0, sizeof(*m));
-	return pp_account_walk(r, &m->account, count_block, &w);
+	m->shards = e->shards > 1 && e->shards <= PP_MEM_SHARDS ? e->shards : 0;
+	rc = pp_account_walk(r, &m->account, count_block, &w);
+	count_nodes(r, m);
+	return rc;
 }
 
 uint64_t pp_mem_sum(const struct pp_mem *m)

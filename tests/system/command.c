@@ -367,10 +367,14 @@ Test(command, mem_accounts_for_every_byte)
 	cr_assert(strstr(out, "\"doctor\"") && strstr(out, "\"key_sizes\""), "%s", out);
 	cr_assert_str_eq(sum, committed);
 	expect(0, "$P mem --all");
-	cr_assert(strstr(out, "5001 keys") && strstr(out, "100.0%") && strstr(out, "table 0  large"), "%s", out);
+	cr_assert(strstr(out, "5001 keys") && strstr(out, "100.0%") && strstr(out, "table 0  large") && strstr(out, "fragmentation"), "%s", out);
+	expect(0, "(sleep 0.3; seq 6001 7000 | sed 's/.*/key&\tvalue &/' | $P load -) & $P mem --json --interval 1 --count 1");
+	cr_assert(pp_json_find(out, "keys_per_second", keys, sizeof(keys)) && atof(keys) > 0 && pp_json_find(out, "full_in_seconds", keys, sizeof(keys)),
+		"%s", out);
+	expect(2, "$P mem --count 3");
 	/* without a daemon: what it left */
 	expect(0, "kill -9 $($P status --json | sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/') && sleep 0.3; $P mem --json");
-	cr_assert(pp_json_find(out, "keys", keys, sizeof(keys)) && !strcmp(keys, "5001"), "%s", out);
+	cr_assert(pp_json_find(out, "keys", keys, sizeof(keys)) && !strcmp(keys, "6001"), "%s", out);
 	cr_assert(strstr(err, "no daemon answers"), "%s", err);
 	expect(2, "$P mem surplus");
 }
