@@ -38,6 +38,10 @@ struct pp_opt {
  */
 int pp_cmd_options(struct pp_cmd *, int argc, char **argv, const struct pp_opt *, int min, int max);
 
+void pp_cmd_print_help(const struct pp_cmd *);
+/* What stands below the usage line, "" for commands that print their help themselves (cmd_help.c). */
+const char *pp_cmd_help_text(const char *command);
+
 /* ---- messages (cmd_common.c) ---- */
 
 void pp_cmd_note(const struct pp_cmd *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -111,7 +111,9 @@ static const char help_text[] =
 	"snapshots the log bytes of overwrites since, which is the most that it can be. EVICTED: a read-only process whose memory is\n"
 	"not honoured any more, or one that was evicted before (pin-seconds, pin-bytes of ppdbd).\n"
 	"--json prints {\"clients\": [{pid, command, name, uid, readonly, slots, age_ms, interval_ms, snapshot_ms, pinned_bytes,\n"
-	"evicted, evictions}]}. This command itself is left out.\n";
+	"evicted, evictions}]}. This command itself is left out.\n\n"
+	"  ppdb clients\n"
+	"  ppdb clients --json | jq -r '.clients[] | select(.snapshot_ms > 60000) | .pid' # who has held a snapshot for a minute?\n";
 
 int pp_cmd_clients(struct pp_cmd *c, int argc, char **argv)
 {

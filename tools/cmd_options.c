@@ -67,9 +67,16 @@ static bool is_option(const char *arg)
 	return arg[0] == '-' && arg[1] == '-';
 }
 
+void pp_cmd_print_help(const struct pp_cmd *c)
+{
+	const char *text = pp_cmd_help_text(c->command);
+
+	printf("usage: ppdb [-n NAME] [--json] [--autostart] [--escaped] %s%s%s\n%s%s", c->command, *c->usage ? " " : "", c->usage, *text ? "\n" : "", text);
+}
+
 static void help(const struct pp_cmd *c)
 {
-	printf("usage: ppdb [-n NAME] [--json] [--autostart] [--escaped] %s %s\n", c->command, c->usage);
+	pp_cmd_print_help(c);
 	exit(fflush(stdout) ? PP_EXIT_ERROR : PP_EXIT_OK);
 }
 

@@ -49,10 +49,9 @@ int pp_cmd_start(struct pp_cmd *c, int argc, char **argv)
 {
 	int pid, rc;
 
-	/* The daemon's own --help shows its options. */
 	if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
-		execlp(pp_cmd_daemon_path(), "ppdbd", "--help", NULL);
-		return pp_cmd_fail(c, -errno, pp_cmd_daemon_path());
+		pp_cmd_print_help(c);
+		return PP_EXIT_OK;
 	}
 	if (argc > 2 && !strcmp(argv[1], "-n")) {
 		c->store = argv[2];

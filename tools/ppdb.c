@@ -7,6 +7,7 @@
 #include "tools/cmd.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct command {
@@ -58,8 +59,16 @@ static void print_help(FILE *to)
 	fputs("usage: ppdb [-n NAME] [--json] [--autostart] COMMAND ...\n\n", to);
 	for (size_t i = 0; i < COMMANDS; i++)
 		fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].summary);
-	fputs("\n'ppdb COMMAND --help' shows the arguments. With --escaped keys and values on the command line may hold\n"
-	      "\\t, \\n, \\\\ and \\xHH. Exit: 0 ok, 1 not found or false, 2 usage, 3 no daemon, 4 other error.\n",
+	fputs("\nOptions of all commands, before or behind the command:\n\n"
+	      "  -n, --name NAME  the store, by name or by the path of its socket (default)\n"
+	      "  --json           print JSON\n"
+	      "  --autostart      start ppdbd when none runs\n"
+	      "  --escaped        keys and values on the command line may hold \\t, \\n, \\\\ and \\xHH\n"
+	      "  --help           what the command does, its options, examples\n"
+	      "  --               what follows are arguments, also when they begin with a dash\n\n"
+	      "Data goes to stdout, messages to stderr. Exit: 0 ok, 1 not found or false, 2 usage, 3 no daemon, 4 other error.\n\n"
+	      "  ppdb start && ppdb put user/1 Ada && ppdb get user/1\n"
+	      "  ppdb -n orders status\n",
 		to);
 }
 
@@ -71,12 +80,34 @@ static const struct command *find(const char *name)
 	return NULL;
 }
 
+static int finish(const struct pp_cmd *c, int code)
+{
+	if (fflush(stdout) || ferror(stdout)) {
+		pp_cmd_note(c, "stdout did not take all of the output: %m");
+		return PP_EXIT_ERROR;
+	}
+	return code;
+}
+
+static void say_version(void)
+{
+	printf("ppdb %u.%u.%u\n", ppdb_version() >> 16, ppdb_version() >> 8 & 0xff, ppdb_version() & 0xff);
+}
+
 /* Options in front of the command. Returns its index in argv, 0 when there is none, -1 for an unknown option. */
 static int global_options(struct pp_cmd *c, int argc, char **argv)
 {
 	for (int i = 1; i < argc; i++) {
-		if (argv[i][0] != '-')
+		if (argv[i][0] != '-' && strcmp(argv[i], "help"))
 			return i;
+		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h") || !strcmp(argv[i], "help")) {
+			print_help(stdout);
+			exit(finish(c, PP_EXIT_OK));
+		}
+		if (!strcmp(argv[i], "--version")) {
+			say_version();
+			exit(finish(c, PP_EXIT_OK));
+		}
 		if ((!strcmp(argv[i], "-n") || !strcmp(argv[i], "--name")) && i + 1 < argc)
 			c->store = argv[++i];
 		else if (!strncmp(argv[i], "--name=", 7))
@@ -93,29 +124,12 @@ static int global_options(struct pp_cmd *c, int argc, char **argv)
 	return 0;
 }
 
-static int finish(const struct pp_cmd *c, int code)
-{
-	if (fflush(stdout) || ferror(stdout)) {
-		pp_cmd_note(c, "stdout did not take all of the output: %m");
-		return PP_EXIT_ERROR;
-	}
-	return code;
-}
-
 int main(int argc, char **argv)
 {
 	struct pp_cmd c = {.store = "default", .command = "ppdb"};
 	const struct command *command;
 	int at;
 
-	if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))) {
-		print_help(stdout);
-		return finish(&c, PP_EXIT_OK);
-	}
-	if (argc > 1 && !strcmp(argv[1], "--version")) {
-		printf("ppdb %u.%u.%u\n", ppdb_version() >> 16, ppdb_version() >> 8 & 0xff, ppdb_version() & 0xff);
-		return finish(&c, PP_EXIT_OK);
-	}
 	at = global_options(&c, argc, argv);
 	command = at > 0 ? find(argv[at]) : NULL;
 	if (!command) {

@@ -235,7 +235,16 @@ static void usage(void)
 	printf("usage: ppdbd [OPTION]...\n"
 		"Serves one store: shared memory, log and housekeeping. Goes to the background when clients may attach.\n\n");
 	pp_conf_help(pp_settings_keys, stdout);
-	printf("\nSizes take K, M, G. Every option but name and config is also a key of the config file.\n");
+	printf("\nSizes take K, M, G. A flag has --no-FLAG too. Every option but name and config is also a key of the config file: KEY = VALUE a line, # begins a\n"
+		"comment; the command line counts more. Files of the store NAME, for root and for a user:\n\n"
+		"  config   /etc/ppdb/NAME.conf        $XDG_CONFIG_HOME/ppdb/NAME.conf\n"
+		"  data     /var/lib/ppdb/NAME         $XDG_DATA_HOME/ppdb/NAME\n"
+		"  socket   /run/ppdb/NAME.sock        $XDG_RUNTIME_DIR/ppdb/NAME.sock\n"
+		"  memory   /dev/shm/ppdb-0/NAME.arena and /dev/shm/ppdb-UID/NAME.arena\n\n"
+		"SIGTERM stops it cleanly; SIGKILL is always safe. The next one takes over the memory, or reads checkpoint and log when there is none.\n"
+		"Under a service manager: --foreground, and READY=1 is told to $NOTIFY_SOCKET.\n\n"
+		"  ppdbd -n orders --memory 8G --slots 512\n"
+		"  ppdbd -n orders --foreground --rw-groups app --ro-users '*'\n");
 }
 
 int main(int argc, char **argv)
