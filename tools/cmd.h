@@ -80,6 +80,8 @@ double pp_cmd_now(void); /* seconds, monotonic */
 struct pp_cmd_range {
 	ppdb_iter_opts range;
 	bool reverse, keys, count;
+	bool expires;   /* with when each record expires, as load reads it */
+	bool dump;      /* all that is asked for is to be kept: say what the text leaves out */
 	uint64_t limit; /* 0 = none */
 };
 int pp_cmd_scan_store(const struct pp_cmd *, const struct pp_cmd_range *);

@@ -85,13 +85,14 @@ static int dump_mdb(struct mdb_dump *d)
 
 int pp_cmd_dump(struct pp_cmd *c, int argc, char **argv)
 {
-	struct pp_cmd_range s = {.range = {.size = sizeof(s.range)}};
+	struct pp_cmd_range s = {.range = {.size = sizeof(s.range)}, .dump = true};
 	struct mdb_dump d = {.c = c};
 	const char *format = "ppdb";
 	const struct pp_opt opts[] = {
 		{"table", PP_OPT_TEXT, &c->table},
 		{"format", PP_OPT_TEXT, &format},
 		{"print", PP_OPT_FLAG, &d.print},
+		{"expires", PP_OPT_FLAG, &s.expires},
 		{NULL, 0, NULL},
 	};
 
@@ -99,6 +100,8 @@ int pp_cmd_dump(struct pp_cmd *c, int argc, char **argv)
 		return PP_EXIT_USAGE;
 	if (strcmp(format, "mdb") && strcmp(format, "ppdb"))
 		return pp_cmd_usage(c, "--format is ppdb or mdb, not '%s'", format);
+	if (s.expires && strcmp(format, "ppdb"))
+		return pp_cmd_usage(c, "--expires goes with --format ppdb: LMDB knows no expiry");
 	if (!strcmp(format, "mdb"))
 		return dump_mdb(&d);
 	return d.print ? pp_cmd_usage(c, "--print goes with --format mdb") : pp_cmd_scan_store(c, &s);

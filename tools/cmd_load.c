@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 struct sums {
-	uint64_t bytes, records, durable, bad;
+	uint64_t bytes, records, durable, bad, expired;
 };
 
 static struct sums add_up(const struct pp_load *l)
@@ -35,6 +35,7 @@ static struct sums add_up(const struct pp_load *l)
 		s.records += pp_load_rlx(&l->shared->worker[i].records); /* stat */
 		s.durable += pp_load_rlx(&l->shared->worker[i].durable); /* stat */
 		s.bad += pp_load_rlx(&l->shared->worker[i].bad);         /* stat */
+		s.expired += pp_load_rlx(&l->shared->worker[i].expired); /* stat */
 	}
 	return s;
 }
@@ -98,6 +99,8 @@ static void summary(const struct pp_load *l, int code)
 		pp_text_bytes(bytes, (double)s.bytes), pp_text_seconds(time, seconds),
 		pp_text_count(rate, (double)s.records / (seconds > 0 ? seconds : 1)), s.durable,
 		s.bad ? ", bad lines left out" : code ? ", not finished" : "");
+	if (s.expired)
+		pp_cmd_note(l->c, "%" PRIu64 " records had expired and were left out", s.expired);
 	note_latencies(l, &put, &sync);
 	if (!l->c->json)
 		return;
@@ -105,6 +108,7 @@ static void summary(const struct pp_load *l, int code)
 	pp_json_u64(&j, "records", s.records);
 	pp_json_u64(&j, "durable", s.durable);
 	pp_json_u64(&j, "bad_lines", s.bad);
+	pp_json_u64(&j, "expired", s.expired);
 	pp_json_u64(&j, "bytes", s.bytes);
 	pp_json_real(&j, "seconds", seconds);
 	json_latencies(&j, &put, &sync);

@@ -12,7 +12,7 @@
 /* One a worker, in memory that all processes of the load share: the worker writes, the parent reads (statistics). */
 struct pp_load_count {
 	_Alignas(PP_CACHE_LINE) pp_a64 bytes;
-	pp_a64 records, durable, bad;
+	pp_a64 records, durable, bad, expired;
 	pp_a32 put[PP_HIST_BUCKETS], sync[PP_HIST_BUCKETS]; /* latencies: until visible; of a chunk's sync */
 };
 

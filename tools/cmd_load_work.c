@@ -53,10 +53,10 @@ static bool may_retry(int rc, ppdb_seq ticket)
 	return !ticket && (rc == PPDB_OVERLOAD || rc == PPDB_DAEMON_GONE || rc == PPDB_TIMEOUT);
 }
 
-static int put(struct work *w, const struct pp_text_line *l)
+static int put(struct work *w, const struct pp_text_line *l, uint64_t ttl_ms)
 {
 	const struct timespec pause = {.tv_nsec = 1000000};
-	ppdb_wopts o = {.size = sizeof(o), .flags = PPDB_ASYNC};
+	ppdb_wopts o = {.size = sizeof(o), .flags = PPDB_ASYNC, .ttl_ms = ttl_ms};
 	ppdb_slice key = {l->key, l->key_size}, value = {l->value, l->value_size};
 	ppdb_seq ticket = 0;
 	uint64_t began = pp_now_ns();
@@ -109,11 +109,16 @@ static int bad_line(struct work *w, const char *why)
 static int store_line(struct work *w, char *line, size_t size)
 {
 	struct pp_text_line l;
+	uint64_t ttl_ms;
 	int rc;
 
 	if (pp_text_parse_line(line, size, &l))
 		return bad_line(w, l.error);
-	rc = put(w, &l);
+	if (!pp_text_line_ttl(&l, &ttl_ms)) {
+		pp_stat_add(&w->count->expired, 1);
+		return 0;
+	}
+	rc = put(w, &l, ttl_ms);
 	if (rc)
 		return fail_at(w, rc, w->reader.line);
 	if (!w->pending++)

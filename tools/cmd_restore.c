@@ -26,7 +26,7 @@ struct restore {
 	const char *file;      /* for messages */
 	int fd;
 	bool mdb, keep_going, storing;
-	uint64_t records, bad, size;
+	uint64_t records, bad, expired, size;
 	ppdb *db;
 	ppdb_table given, table; /* --table; of the section that is read */
 };
@@ -52,10 +52,10 @@ static bool may_retry(int rc, ppdb_seq ticket)
 	return !ticket && (rc == PPDB_OVERLOAD || rc == PPDB_DAEMON_GONE || rc == PPDB_TIMEOUT);
 }
 
-static int store(struct restore *r, uint64_t line, ppdb_slice key, ppdb_slice value)
+static int store(struct restore *r, uint64_t line, ppdb_slice key, ppdb_slice value, uint64_t ttl_ms)
 {
 	const struct timespec pause = {.tv_nsec = 1000000};
-	ppdb_wopts o = {.size = sizeof(o), .flags = PPDB_ASYNC};
+	ppdb_wopts o = {.size = sizeof(o), .flags = PPDB_ASYNC, .ttl_ms = ttl_ms};
 	double end = pp_cmd_now() + PATIENCE_SECONDS;
 	ppdb_seq ticket;
 	char what[512];
@@ -95,16 +95,21 @@ static int take_mdb(struct restore *r, struct pp_text_mdb *m, uint64_t line, cha
 		return m->at == PP_MDB_BETWEEN || m->at == PP_MDB_HEADER ? fatal(r, line, m->error) : bad_line(r, line, m->error);
 	if (rc == PP_MDB_SECTION)
 		return section(r, m);
-	return rc == PP_MDB_RECORD ? store(r, line, (ppdb_slice){m->key, m->key_size}, (ppdb_slice){m->value, m->value_size}) : 0;
+	return rc == PP_MDB_RECORD ? store(r, line, (ppdb_slice){m->key, m->key_size}, (ppdb_slice){m->value, m->value_size}, 0) : 0;
 }
 
 static int take_text(struct restore *r, uint64_t line, char *text, size_t size)
 {
 	struct pp_text_line l;
+	uint64_t ttl_ms;
 
 	if (pp_text_parse_line(text, size, &l))
 		return bad_line(r, line, l.error);
-	return store(r, line, (ppdb_slice){l.key, l.key_size}, (ppdb_slice){l.value, l.value_size});
+	if (!pp_text_line_ttl(&l, &ttl_ms)) {
+		r->expired++;
+		return 0;
+	}
+	return store(r, line, (ppdb_slice){l.key, l.key_size}, (ppdb_slice){l.value, l.value_size}, ttl_ms);
 }
 
 static bool ends_with_newline(const struct restore *r)
@@ -122,7 +127,7 @@ static int pass(struct restore *r)
 	size_t size;
 	int rc = 0, got;
 
-	r->records = r->bad = 0;
+	r->records = r->bad = r->expired = 0;
 	r->table = r->given;
 	while (!rc && ((got = pp_text_next_line(&reader, PP_TEXT_LINE_MAX, &line, &size)) == 1 || got == -EFBIG)) {
 		if (got == -EFBIG)
@@ -172,11 +177,14 @@ static void summary(const struct restore *r)
 
 	if (!r->c->json) {
 		pp_cmd_note(r->c, "%" PRIu64 " records restored%s", r->records, r->bad ? ", bad lines left out" : "");
+		if (r->expired)
+			pp_cmd_note(r->c, "%" PRIu64 " records have expired since the dump and were left out", r->expired);
 		return;
 	}
 	pp_json_open(&j, NULL, '{');
 	pp_json_u64(&j, "records", r->records);
 	pp_json_u64(&j, "bad_lines", r->bad);
+	pp_json_u64(&j, "expired", r->expired);
 	pp_json_close(&j, '}');
 }
 

@@ -22,6 +22,8 @@ static void print_record(const struct pp_cmd *c, const struct pp_cmd_range *s, c
 		pp_json_bytes(&j, "key", item->key.data, item->key.size);
 		if (!s->keys)
 			pp_json_bytes(&j, "value", item->value.data, item->value.size);
+		if (s->expires && item->expires_ms)
+			pp_json_u64(&j, "expires_ms", item->expires_ms);
 		pp_json_close(&j, '}');
 		return;
 	}
@@ -30,6 +32,10 @@ static void print_record(const struct pp_cmd *c, const struct pp_cmd_range *s, c
 		putc_unlocked('\t', stdout);
 		pp_text_print(stdout, item->value.data, item->value.size);
 	}
+	if (s->expires && item->expires_ms)
+		printf("\t@%" PRIu64, item->expires_ms);
+	else if (s->expires)
+		fputs("\t@never", stdout);
 	putc_unlocked('\n', stdout);
 }
 
@@ -49,13 +55,14 @@ static void print_count(const struct pp_cmd *c, uint64_t n)
 static int scan_view(const struct pp_cmd *c, const struct pp_cmd_range *s, ppdb_view *view, ppdb_iter *iter, uint64_t *count)
 {
 	ppdb_item item;
-	uint64_t n = 0, bytes = 0;
+	uint64_t n = 0, bytes = 0, expiring = 0;
 	int rc = s->reverse ? ppdb_iter_last(iter, &item) : ppdb_iter_first(iter, &item);
 
 	while (!rc && !ferror(stdout)) {
 		if (!s->count)
 			print_record(c, s, &item);
 		n++;
+		expiring += item.expires_ms != 0;
 		bytes += item.value.size;
 		if (s->limit && n == s->limit)
 			break;
@@ -67,6 +74,8 @@ static int scan_view(const struct pp_cmd *c, const struct pp_cmd_range *s, ppdb_
 			rc = s->reverse ? ppdb_iter_prev(iter, &item) : ppdb_iter_next(iter, &item);
 	}
 	*count = n;
+	if (s->dump && expiring && !s->expires)
+		pp_cmd_note(c, "%" PRIu64 " of the records expire; dump --expires also says when", expiring);
 	return rc == PPDB_NOTFOUND ? 0 : rc;
 }
 
@@ -127,6 +136,7 @@ int pp_cmd_scan(struct pp_cmd *c, int argc, char **argv)
 		{"limit", PP_OPT_U64, &limit},
 		{"keys", PP_OPT_FLAG, &s.keys},
 		{"count", PP_OPT_FLAG, &s.count},
+		{"expires", PP_OPT_FLAG, &s.expires},
 		{"table", PP_OPT_TEXT, &c->table},
 		{NULL, 0, NULL},
 	};

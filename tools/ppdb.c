@@ -32,7 +32,7 @@ static const struct command commands[] = {
 	{"load", "[FILE|-] [--procs N] [--batch N] [--async] [--keep-going] [--table T]", "store the records of a file",
 		pp_cmd_load},
 	{"batch", "FILE|- [--async] [--table T]", "do all lines put<TAB>K<TAB>V, del<TAB>K, require<TAB>K<TAB>VERSION, or none", pp_cmd_batch},
-	{"dump", "[--table T] [--format ppdb|mdb] [--print]", "print all records in the format of load, or of mdb_load", pp_cmd_dump},
+	{"dump", "[--table T] [--format ppdb|mdb] [--print] [--expires]", "print all records in the format of load, or of mdb_load", pp_cmd_dump},
 	{"restore", "[FILE|-] [--format ppdb|mdb] [--table T] [--keep-going]", "store what dump, or mdb_dump, wrote; all of it or nothing", pp_cmd_restore},
 	{"watch", "[--prefix P] [--from SEQ] [--bookmark NAME] [--limit N] [--once] [--table T]",
 		"print changes as they become durable, SEQ<TAB>put<TAB>KEY<TAB>VALUE or SEQ<TAB>del<TAB>KEY a line", pp_cmd_watch},

@@ -250,3 +250,22 @@ Test(restore, own_format)
 	expect(2, "$P touch k soon");
 	finish();
 }
+
+/* When a record expires comes through if it is asked for, and if not it is said that it does not. */
+Test(restore, expiry)
+{
+	begin();
+	expect(0, "$P put lives v && $P put dies v --ttl 1500 && $P put later v --ttl 3600000");
+	expect(0, "$P dump >plain");
+	test_require(strstr(out, "2 of the records expire") && strstr(out, "--expires"), "%s", out);
+	expect(0, "grep -q '@' plain && exit 9; $P dump --expires >full; cat full");
+	test_require(strstr(out, "lives\tv\t@never\n") && strstr(out, "later\tv\t@1") && strstr(out, "dies\tv\t@1"), "%s", out);
+	expect(0, "$P table create two --ttl 5000 && $P restore full --table two && $P load --table two <full && sleep 2 && $P dump --expires --table two");
+	test_require(strstr(out, "lives\tv\t@never\n") && strstr(out, "later\tv\t@1") && !strstr(out, "dies\tv"), "%s", out);
+	expect(0, "$P restore full --table two");
+	test_require(strstr(out, "2 records restored") && strstr(out, "1 records have expired"), "%s", out);
+	expect(0, "$P load --table two <full");
+	test_require(strstr(out, "1 records had expired"), "%s", out);
+	expect(2, "$P dump --format mdb --expires");
+	finish();
+}

@@ -111,7 +111,9 @@ static int parse(const char *text, struct pp_text_line *l)
 
 Test(text, lines)
 {
+	static const char *const no_time[] = {"a\tb\t@", "a\tb\t@0", "a\tb\t@soon", "a\tb\t@12\t", "a\tb\t@123456789012345678901234567890"};
 	struct pp_text_line l;
+	uint64_t ttl;
 
 	cr_assert_eq(parse("key\tvalue", &l), 0);
 	cr_assert(l.key_size == 3 && !memcmp(l.key, "key", 3) && l.value_size == 5 && !memcmp(l.value, "value", 5));
@@ -125,6 +127,18 @@ Test(text, lines)
 	cr_assert(strstr(l.error, "a key of 0 bytes"));
 	cr_assert_eq(parse("a\tb\tc", &l), -EINVAL);
 	cr_assert(strstr(l.error, "second tab at column 4"));
+	cr_assert_eq(parse("a\tb", &l), 0);
+	cr_assert(!l.expires_ms && pp_text_line_ttl(&l, &ttl) && !ttl);
+	cr_assert_eq(parse("a\tb\t@never", &l), 0);
+	cr_assert(l.value_size == 1 && pp_text_line_ttl(&l, &ttl) && ttl == PPDB_TTL_NEVER);
+	cr_assert_eq(parse("a\tb\t@32503680000000", &l), 0);
+	cr_assert(pp_text_line_ttl(&l, &ttl) && ttl && ttl < 32503680000000);
+	cr_assert_eq(parse("a\tb\t@1000", &l), 0);
+	cr_assert(!pp_text_line_ttl(&l, &ttl));
+	for (unsigned i = 0; i < sizeof(no_time) / sizeof(*no_time); i++) {
+		cr_assert_eq(parse(no_time[i], &l), -EINVAL, "%s", no_time[i]);
+		cr_assert(strstr(l.error, "no time at column 6"), "%s: %s", no_time[i], l.error);
+	}
 	cr_assert_eq(parse("a\tb\\z", &l), -EINVAL);
 	cr_assert(strstr(l.error, "column 4"));
 }
