@@ -154,22 +154,28 @@ static int bytes_at(struct pp_follow *f, uint64_t offset, size_t size, uint64_t 
 	return rc;
 }
 
-/* Takes the file over and reads its header. *why != NULL: it is none. */
+/* Reads the header of a file and takes it over. *why != NULL: it is none. If it cannot be, the one before stays. */
 static int enter_file(struct pp_follow *f, int fd, const char **why)
 {
-	close_file(f);
+	struct pp_wal_segment_header before = f->header;
+	int fd_before = f->fd, rc;
+
 	f->fd = fd;
 	f->header.segment_bytes = PP_WAL_SEGMENT_MAX;
-	int rc = read_at(f, 0, PP_WAL_BLOCK);
-
-	f->window_limit = 0; /* only the header */
-	if (rc)
-		return rc;
-	*why = f->window_bytes < PP_WAL_BLOCK ? "the file is shorter than its header" : pp_wal_format_check_segment(f->window, &f->header);
-	f->window_bytes = 0;
-	if (!*why && f->source.store_id && f->header.store_id != f->source.store_id)
+	rc = read_at(f, 0, PP_WAL_BLOCK);
+	if (!rc)
+		*why = f->window_bytes < PP_WAL_BLOCK ? "the file is shorter than its header" : pp_wal_format_check_segment(f->window, &f->header);
+	if (!rc && !*why && f->source.store_id && f->header.store_id != f->source.store_id)
 		*why = "it belongs to another store";
-	return 0;
+	f->window_bytes = 0; /* only the header was read, and that of another file */
+	if (rc || *why) {
+		f->fd = fd_before;
+		f->header = before;
+		close(fd);
+	} else if (fd_before >= 0) {
+		close(fd_before);
+	}
+	return rc;
 }
 
 static int open_file(struct pp_follow *f, uint64_t number, enum pp_follow_which which)
@@ -387,11 +393,13 @@ static int enter_generation(struct pp_follow *f)
 				 (ull)next.cut_unit, (ull)f->unit);
 	drop_unfinished(f, next.cut_epoch);
 	rc = open_file(f, next.number, PP_FOLLOW_EXACT);
+	if (rc) /* perhaps there is no daemon: then from here once more */
+		return rc == -ENOENT || rc == -ESTALE ? lost(f) : rc;
 	f->offset = PP_WAL_BLOCK;
 	f->next.generation = 0;
-	if (!rc && next.cut_epoch > f->ended)
+	if (next.cut_epoch > f->ended)
 		f->ended = next.cut_epoch;
-	return rc == -ENOENT || rc == -ESTALE ? lost(f) : rc;
+	return 0;
 }
 
 /* The file is full: the next one of the same generation, or of the next if ours was cut exactly here. */
@@ -400,12 +408,10 @@ static int enter_next_file(struct pp_follow *f)
 	uint64_t number = f->header.number, generation = f->header.generation;
 	int rc = open_file(f, number + 1, PP_FOLLOW_AT_OR_AFTER);
 
-	if (rc == -ESTALE || rc == -ENOENT)
-		return lost(f);
+	if (rc) /* as above */
+		return rc == -ENOENT || rc == -ESTALE ? lost(f) : rc;
 	f->offset = PP_WAL_BLOCK;
-	if (!rc && (f->header.number != number + 1 || f->header.generation != generation))
-		rc = lost(f);
-	return rc;
+	return f->header.number == number + 1 && f->header.generation == generation ? 0 : lost(f);
 }
 
 /* How far may be read in the generation we are in; *cut: what comes then is the next one's. */

@@ -311,6 +311,41 @@ Test(client_feed, inherited_epochs)
 	test_require(met, "the daemon never died in the round of a write");
 }
 
+/* A follower asks ppdbd for each file of the log; while nobody answers it stays where it is, and then goes on. */
+Test(client_feed, daemon_gone_at_the_end_of_a_file)
+{
+	ppdb_feed_opts from = {.size = sizeof(from), .flags = PPDB_FEED_SEQ};
+	static char value[2000];
+	unsigned total = 300, seen = 0, waits = 0;
+	ppdb_change change;
+	ppdb_feed *feed;
+	ppdb *db;
+	int rc;
+
+	test_begin(120);
+	test_store_start(&s, "--memory 64M --wal-segment 64K");
+	db = test_store_attach(&s, 0);
+	for (unsigned n = 1; n <= total; n++)
+		test_ok(ppdb_put(db, 0, PPDB_S("k"), (ppdb_slice){value, sizeof(value)}, n % 20 ? &async : NULL, NULL));
+	test_ok(ppdb_feed_open(db, &from, &feed));
+	test_store_kill(&s);
+	while (seen < total) {
+		rc = ppdb_feed_next(feed, &change);
+		if (!rc) {
+			test_require(change.version == ++seen, "version %llu, not %u", (unsigned long long)change.version, seen);
+			continue;
+		}
+		test_expect(PPDB_NOTFOUND, rc);
+		if (++waits == 5)
+			test_store_restart(&s);
+		test_sleep_ms(5);
+	}
+	test_require(waits >= 5, "the follower never waited for a file");
+	ppdb_feed_close(feed);
+	test_ok(ppdb_detach(db));
+	test_store_stop(&s);
+}
+
 /* ---- a follower that is killed goes on at its bookmark ---- */
 
 struct journal {
