@@ -215,7 +215,7 @@ $(B)/tests/fuzz/%: $(O)/tests/fuzz/%.o $(O)/tests/fuzz/lib/replay.o $(FUZZED)
 
 # --- Tests ------------------------------------------------------------------------------------------------------
 
-.PHONY: deps test unit system crash soak power numa asan ubsan tsan fuzz model bench demo
+.PHONY: deps test unit system crash soak power numa asan ubsan tsan fuzz model bench overhead demo
 AGAIN = @+$(MAKE) --no-print-directory
 RUN = @.ci/suite $(if $(FILTER),--filter '$(FILTER)')
 
@@ -282,6 +282,12 @@ bench: ## the figures of docs/benchmarks.md (ARGS= goes to bench/run)
 	@.ci/install-deps build bench
 	$(AGAIN) all
 	@PPDB_BUILD='$(abspath $(B))' CC='$(CC)' bench/run $(ARGS)
+
+overhead: ## what counters and histograms cost a get and a visible put: this build beside one without them, in turns
+	@.ci/install-deps build
+	$(AGAIN) all
+	$(AGAIN) VARIANT=nocount all
+	@PPDB_BUILD='$(abspath $(B))' CC='$(CC)' bench/overhead/run $(ARGS)
 
 demo: ## writers, readers, a killed client and a killed daemon on real data, verified
 	@.ci/install-deps build demo

@@ -26,7 +26,7 @@ static inline bool pp_read_quick(struct pp_thread *t, const struct pp_key *k, st
 	pp_ref ref;
 
 	/* the table that was judged when it was met first; and not one of those that are timed */
-	if (__builtin_expect(pp_load_acq(&pp_engine(t)->hints) != t->hints_link || (PP_COUNTING && n % PP_TIME_EACH == 0), 0))
+	if (__builtin_expect(pp_load_acq(&pp_engine(t)->hints) != t->hints_link || (PP_COUNTING && n % PP_TIME_EACH_GET == 0), 0))
 		return false;
 	hash = pp_key_hash(k);
 	line = pp_hint_line(t->hints, (uint32_t)hash);
@@ -53,7 +53,6 @@ static inline bool pp_read_quick(struct pp_thread *t, const struct pp_key *k, st
 		return false;
 	if (PP_COUNTING)
 		pp_store_rlx(count, n + 1); /* owner */
-	pp_count(&t->slot->count.hint_hits, 1);
 	pp_hit_set(out, cell, v, state);
 	return true;
 }

@@ -96,6 +96,7 @@ int pp_read(struct pp_thread *t, const struct pp_key *key, uint64_t snapshot, st
 	if (rc)
 		return rc;
 	start = pp_op_begin(t, PP_OP_GET);
+	pp_count(&t->slot->count.slow_gets, 1);
 	hash = pp_key_hash(key);
 	rc = read_key(t, key, hash, snapshot, out);
 	pp_op_end_key(t, PP_OP_GET, start, key, hash);
@@ -109,6 +110,7 @@ static void read_group(struct pp_thread *t, const struct pp_key *keys, size_t n,
 {
 	uint64_t hash[GROUP], start = pp_op_begin_many(t, PP_OP_GET, n);
 
+	pp_count(&t->slot->count.slow_gets, n);
 	for (size_t i = 0; i < n; i++) {
 		rcs[i] = key_check(&keys[i]);
 		if (rcs[i])

@@ -82,7 +82,7 @@ void pp_op_record_key(struct pp_thread *t, enum pp_op op, uint64_t ns, const str
 	pp_op_record(t, op, ns);
 	pp_keybuf_set(&b, k->table, k->data, k->size);
 	shard = pp_shard_of(t, &b.key, hash);
-	pp_count(&t->slot->usage[shard], 1);
+	pp_count(&t->slot->usage[shard], pp_time_each(op) / PP_TIME_EACH); /* each stands for PP_TIME_EACH operations */
 	pp_store_rlx(&t->slot->recent[n % PP_RECENT], PP_RECENT_WORD(shard, op, ns)); /* stat */
 	pp_store_rlx(&t->slot->recent_count, n + 1);                                  /* stat */
 }

@@ -29,7 +29,8 @@
 	X(wait_ns)         \
 	X(overload_ns)     \
 	X(find_blocks)     \
-	X(read_blocks)
+	X(read_blocks)     \
+	X(slow_gets)
 
 struct pp_totals {
 	uint64_t ops[PP_OPS];

@@ -222,7 +222,7 @@ struct pp_note {
 struct pp_counters {                       /* owner writes (pp_stat_add), anybody reads: statistics only */
 	pp_a64 ops[PP_OPS];
 	pp_a64 cas_retries, helps, aborts, lock_waits, lock_wait_ns, hint_hits, hint_misses, leaf_visits, overloads,
-		allocs, frees, retires, splits, merges, waits, wait_ns, overload_ns, find_blocks, read_blocks;
+		allocs, frees, retires, splits, merges, waits, wait_ns, overload_ns, find_blocks, read_blocks, slow_gets;
 };
 
 struct pp_slot {
@@ -266,7 +266,7 @@ struct pp_slot {
 	PP_LINE pp_a64 refs[PP_CRASHREFS];
 	PP_LINE struct pp_counters count;
 	PP_LINE pp_a32 hist[PP_OPS][PP_HIST_BUCKETS];
-	PP_LINE pp_a32 usage[PP_USAGE];        /* timed operations by shard: owner, so that readers write nothing that is shared */
+	PP_LINE pp_a32 usage[PP_USAGE];        /* operations by shard, in units of 32, from those that are timed: owner, so that readers write nothing that is shared */
 	PP_LINE pp_a32 phase[PP_PHASES][PP_HIST_BUCKETS]; /* parts of writes, timed with them; owner */
 	/* the timed operations on a key, the newest at (recent_count - 1) % PP_RECENT; owner, entry before count. Not kept when the slot is given back */
 	PP_LINE pp_a64 recent_count;

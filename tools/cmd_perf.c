@@ -76,7 +76,7 @@ static const char help_text[] =
 	"What the store did in an interval (1 second; decimals are taken), --count times (1; 0: until interrupted), or with --total since the arena\n"
 	"was made: operations and their latencies, the phases of a durable write, group commits, contention, shards, clients, pages, and advice in\n"
 	"sentences. Reads only, and works without a daemon, too, on what it left (in FILE, if the store is not where its name says).\n\n"
-	"  operations  all are counted; one in 32 is timed, every wait for durability, one move of an iterator in 256. scan counts moves of iterators.\n"
+	"  operations  all are counted; one in 32 is timed, of gets and of moves of iterators (scan) one in 256, every wait for durability.\n"
 	"              Latencies come from histograms whose buckets are 25 % wide; max is the end of the last bucket that was hit\n"
 	"  phases      of a durable write. install: its version is put on top of its key; publish: entry in the log ring, then it is visible; queue:\n"
 	"              until the daemon begins a group commit; settle: the records are collected; write: on the device; wake: until the waiter runs again\n"

@@ -311,7 +311,7 @@ static const char help_text[] =
 	"              mutex), hint_hits and hint_misses (reads that did, did not find the key by its hash), leaf_visits (steps to the\n"
 	"              right), overloads (no room in ring or log at first) and overload_ns, allocs, frees, retires (blocks), splits, merges,\n"
 	"              waits and wait_ns (for the log), find_blocks (blocks that searches of the index began with, level by level),\n"
-	"              read_blocks (all blocks that reads looked at there)\n\n"
+	"              read_blocks (all blocks that reads looked at there), slow_gets (gets that did not go the shortest way)\n\n"
 	"--prometheus prints all of it as metrics, in the text format of Prometheus, for the textfile collector of its node exporter; it works, and exits with\n"
 	"0, without a daemon too (ppdb_up 0, and what it left in memory: in FILE, if the store is not where its name says). ppdb-exporter serves the\n"
 	"same over HTTP.\n\n"

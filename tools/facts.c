@@ -3,6 +3,8 @@
  */
 #include "tools/facts.h"
 
+#include "engine/stat.h"
+
 #include <string.h>
 
 const char *const pp_op_names[PP_OPS] = {"get", "put", "del", "cas", "add", "scan", "wait", "batch"};
@@ -43,6 +45,7 @@ void pp_facts_collect(const struct pp_region *r, struct pp_facts *f)
 	f->e = r->engine;
 	pp_totals_region(r, &f->e->retired.count, &f->totals);
 	pp_totals_add(&f->totals, &f->e->readers.count);
+	pp_totals_complete(&f->totals);
 	for (unsigned i = 0; i < PP_OPS; i++) {
 		pp_hist_region(r, i, &f->hist[i]);
 		pp_hist_merge64(&f->hist[i], f->e->retired.hist[i]);

@@ -296,7 +296,7 @@ static const struct family lists[] = {
 	{"checkpoint_timestamp_seconds", "seconds", GAUGE, "When the newest checkpoint was finished; absent when there is none since the arena was made.",
 		checkpoint_time, 0},
 	{"operations", "", COUNTER, "Operations since the arena was made; scan: moves of iterators, wait: waits for durability.", operations, 0},
-	{"operation_duration_seconds", "seconds", HISTOGRAM, "How long operations took: one in 32 of each thread is timed, so _count is not their number; _sum is right to some percent.",
+	{"operation_duration_seconds", "seconds", HISTOGRAM, "How long operations took: one in 32 of each thread (of gets one in 256) is timed, so _count is not their number; _sum is right to some percent.",
 		durations, 0},
 	{"write_phase_duration_seconds", "seconds", HISTOGRAM, "Parts of the timed writes: install (version on top of its key), publish (ring and commit), queue (until the "
 		"group commit is closed), wake (from durable to running again). Settling and the write of the log lie between the last two.", phases, 0},
@@ -312,7 +312,7 @@ static const struct family lists[] = {
 	{"shard_splits", "", COUNTER, "Leaves that were split.", SHARD(splits)},
 	{"shard_merges", "", COUNTER, "Leaves that were merged.", SHARD(merges)},
 	{"shard_contention", "", COUNTER, "Compare-and-swaps that somebody else won.", SHARD(contention)},
-	{"shard_timed_operations", "", COUNTER, "Timed operations, one in 32: compare the shards with each other.", shard_timed, 0},
+	{"shard_timed_operations", "", COUNTER, "Operations in units of 32, from those that are timed: compare the shards with each other.", shard_timed, 0},
 	{"clients", "", GAUGE, "Processes attached, by the name that they gave themselves.", CLIENT(processes)},
 	{"client_pinned_bytes", "bytes", GAUGE, "About how much memory processes of that name keep from being freed.", CLIENT(pinned_bytes)},
 	{"client_read_age_seconds", "seconds", GAUGE, "For how long the oldest read of a process of that name has kept memory from being freed.",
@@ -345,6 +345,7 @@ static const struct { const char *name, *help; } counter_help[] = {
 	{"overload_ns", "Time that writes waited for room in ring or log."},
 	{"find_blocks", "Blocks that searches of the index began with, level by level."},
 	{"read_blocks", "Blocks that reads looked at in the index."},
+	{"slow_gets", "Gets that did not go the shortest way: timed ones, copies, snapshots, groups, keys without a hint."},
 };
 
 static const char *help_of(const char *counter)

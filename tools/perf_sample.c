@@ -7,6 +7,7 @@
  */
 #include "tools/perf_sample.h"
 
+#include "engine/stat.h"
 #include "shm/clock.h"
 #include "shm/live.h"
 
@@ -183,6 +184,7 @@ static void look_once(struct pp_perf_sampler *s, struct look *l)
 		add_slot(l, &s->r->slots[i], shards, &l->slot[i]);
 	add_stats(l, &e->retired);
 	add_stats(l, &e->readers);
+	pp_totals_complete(&l->totals);
 	add_log(l, e);
 	for (unsigned i = 0; i < shards; i++)
 		l->contention[i] = pp_load_rlx(&e->shard[i].contention); /* stat */

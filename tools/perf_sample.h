@@ -3,7 +3,7 @@
  * and clients, as the difference of two looks at the counters in its memory.
  *
  * Looks only: the region may be mapped read-only, its daemon may be stopped or dead. All figures are statistics. Operations are all
- * counted; latencies are those of the timed ones, one in PP_TIME_EACH (every wait, one step of an iterator in 256).
+ * counted; latencies are those of the timed ones, one in 32 (of gets and steps of iterators one in 256; every wait).
  */
 #ifndef PP_TOOLS_PERF_SAMPLE_H
 #define PP_TOOLS_PERF_SAMPLE_H
@@ -26,7 +26,7 @@ struct pp_perf_spread {                /* of a few timed operations */
 
 struct pp_perf_shard {
 	double per_second;             /* operations on keys, by the share of the timed ones */
-	uint64_t timed, keys, bytes, contention;
+	uint64_t timed, keys, bytes, contention; /* timed: operations in units of 32 */
 	uint32_t node;
 	struct pp_perf_spread read, write; /* of those that slots still remembered */
 };

@@ -66,7 +66,7 @@ Test(hist, counters_of_all_slots_add_up)
 	pp_hist_region(&r, 2, &h);
 	pp_hist_region(&r, PP_OPS, &h);
 	cr_assert_eq(h.total, 5);
-	cr_assert_eq(pp_counter_count, 19);
+	cr_assert_eq(pp_counter_count, 20);
 	for (size_t i = 0; i < pp_counter_count; i++)
 		cr_assert_eq(pp_total_of(&sum, &pp_counter_names[i]), strcmp(pp_counter_names[i].name, "wait_ns") ? 0 : 600);
 	help_destroy(&r);
