@@ -7,6 +7,7 @@
 # New files are found by wildcard: nothing needs to be added here for a new .c in a folder that exists.
 
 VERSION := 0.1.0
+RELEASED := 2026-11-25
 SOVERSION := 0
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -307,14 +308,19 @@ format: ## clang-format the whole tree
 	@.ci/install-deps lint
 	clang-format -i $(wildcard $(foreach d,shm engine client tools bench tests/*,$(d)/*.[ch]))
 
-docs: ## check that every link in the documentation leads somewhere
+docs: $(B)/man ## make the man pages (build/man), check that every link in the documentation leads somewhere
 	@.ci/lint-links
+
+$(B)/man: docs/make-man client/ppdb.h $(BINS)
+	$(call say,MAN)
+	@rm -rf $@
+	$(Q)docs/make-man $(B) $@ $(VERSION) $(RELEASED)
 
 # --- Install ----------------------------------------------------------------------------------------------------
 
 .PHONY: install uninstall clean help
 AT := $(DESTDIR)$(PREFIX)
-install: all ## install below DESTDIR and PREFIX (/usr/local)
+install: all $(B)/man ## install below DESTDIR and PREFIX (/usr/local)
 	install -d '$(AT)/bin' '$(AT)/lib/pkgconfig' '$(AT)/include'
 	install -m 755 $(BINS) '$(AT)/bin'
 	install -m 755 $(SO) '$(AT)/lib/libppdb-client.so.$(VERSION)'
@@ -322,6 +328,7 @@ install: all ## install below DESTDIR and PREFIX (/usr/local)
 	ln -sf libppdb-client.so.$(SOVERSION) '$(AT)/lib/libppdb-client.so'
 	install -m 644 $(B)/libppdb-client.a '$(AT)/lib'
 	install -m 644 client/ppdb.h '$(AT)/include'
+	for s in 1 3 8; do install -d "$(AT)/share/man/man$$s" && cp -RP $(B)/man/man$$s/* "$(AT)/share/man/man$$s"; done
 	install -d '$(AT)/share/ppdb/monitoring'
 	install -m 644 tools/monitoring/* '$(AT)/share/ppdb/monitoring'
 	sed -e 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' client/ppdb-client.pc.in \
@@ -330,7 +337,7 @@ install: all ## install below DESTDIR and PREFIX (/usr/local)
 uninstall: ## remove what install put there
 	rm -f $(foreach b,ppdbd ppdb ppdb-exporter,'$(AT)/bin/$(b)') '$(AT)/include/ppdb.h' '$(AT)/lib/pkgconfig/ppdb-client.pc'
 	rm -f '$(AT)/lib/'libppdb-client.a '$(AT)/lib/'libppdb-client.so*
-	rm -rf '$(AT)/share/ppdb'
+	rm -rf '$(AT)/share/ppdb' '$(AT)/share/man/man1/'ppdb.1 '$(AT)/share/man/man1/'ppdb-*.1 '$(AT)/share/man/man3/'ppdb[-_]*.3 '$(AT)/share/man/man8/'ppdb*.8
 
 clean: ## remove build/
 	rm -rf build

@@ -117,6 +117,8 @@ typedef enum ppdb_level {
 
 /* ---- text ------------------------------------------------------------------------------------------------------- */
 
+/* Threads: any. None of these blocks or touches a store. Crash: nothing is left. */
+
 /* PPDB_VERSION of the library in use. Any thread, never fails. */
 PPDB_API uint32_t ppdb_version(void);
 
@@ -157,6 +159,7 @@ PPDB_API int ppdb_attach(const char *name, const ppdb_attach_opts *opts, ppdb **
  * Gives all slots back and frees the handle. Writes that returned are not waited for (they become durable all the same; see
  * ppdb_sync). No other thread may be inside a call with this handle. NULL is allowed. In a forked child it only frees.
  * Errors: -EBUSY while views are open (nothing was done).
+ * Threads: any, once. Never blocks.
  * Crash: as a death of the process.
  */
 PPDB_API int ppdb_detach(ppdb *db);
@@ -166,7 +169,8 @@ PPDB_API int ppdb_detach(ppdb *db);
  * with the handle gives PPDB_FORKED (also in children of vfork-less clone). Views of the parent stay unusable in the child:
  * only ppdb_view_end may be called with them. In the process that attached: no effect.
  * Errors: as ppdb_attach; the handle then still gives PPDB_FORKED.
- * Threads: by one thread, while no other uses the handle.
+ * Threads: by one thread, while no other uses the handle. Blocks up to the time-out.
+ * Crash: as a death of the process.
  */
 PPDB_API int ppdb_reattach_after_fork(ppdb *db);
 
@@ -185,6 +189,8 @@ PPDB_API int ppdb_get(ppdb *db, ppdb_table table, ppdb_slice key, void *buf, siz
  * Looks up n keys at once, overlapping their cache misses: several times faster than one by one. rcs[i] (PPDB_OK, PPDB_NOTFOUND
  * or another code) and out[i] tell about keys[i]; out[i] points into shared memory and lives as ppdb_view_get's.
  * The view must belong to db. Returns PPDB_OK when all keys were looked up, else the error that stopped the call.
+ * Threads: the one that uses the view. Never blocks.
+ * Crash: nothing is left.
  */
 PPDB_API int ppdb_get_many(ppdb *db, ppdb_table table, const ppdb_slice *keys, size_t n, ppdb_view *view, ppdb_item *out,
 	int *rcs);
@@ -251,7 +257,8 @@ PPDB_API int ppdb_add_i64(ppdb *db, ppdb_table table, ppdb_slice key, int64_t de
  * A batch collects writes in private memory; ppdb_write does them all or none: every process sees them at one moment, and after a crash all are
  * there or none. It may be written again, by any handle of the process, until it is cleared or freed. Used by one thread at a time. At most
  * 4,194,304 keys; keys and values are copied when they are added. Several operations on one key: the last put or del counts, and
- * each condition is judged on what was there before the batch.
+ * each condition is judged on what was there before the batch. All calls but ppdb_write touch this process's memory alone: they never block.
+ * Crash: in those nothing is left.
  */
 
 /* An empty batch in *out; ppdb_batch_free frees it. Errors: -ENOMEM, PPDB_FORKED. */
@@ -297,6 +304,7 @@ PPDB_API int ppdb_write(ppdb *db, ppdb_batch *batch, const ppdb_wopts *opts, ppd
  * *data is 8-byte aligned and valid until publish or cancel has returned; after a publish that took place it must not be written any more.
  * A reservation becomes void (PPDB_EVICTED at publish) when its thread ends, the handle detaches, or a restart replaces the arena; it still has to be cancelled.
  * Errors: PPDB_VALSIZE; PPDB_FULL; PPDB_KEYSIZE; PPDB_TABLE_UNKNOWN; PPDB_READONLY; -EBUSY 16 are open; -ENOSPC no slot; -ENOMEM; -EINVAL; PPDB_FORKED.
+ * Never blocks.
  * Crash: ppdbd frees the space.
  */
 typedef struct ppdb_reservation ppdb_reservation;
@@ -305,11 +313,13 @@ PPDB_API int ppdb_reserve(ppdb *db, ppdb_table table, ppdb_slice key, size_t siz
 /*
  * Stores what was filled in: as ppdb_put, but without a copy. When it took place (PPDB_OK, or a ticket) the reservation is gone; else it stays, to be
  * published again or cancelled. Errors: as ppdb_put; PPDB_EVICTED the reservation is void; -EINVAL another thread's. Flags as ppdb_put.
+ * Blocks as ppdb_put.
  * Crash: the write happened wholly or not at all.
  */
 PPDB_API int ppdb_publish(ppdb_reservation *reservation, const ppdb_wopts *opts, ppdb_seq *ticket);
 
-/* Gives the space back. By the thread that reserved, or when it has ended. NULL is allowed. In a forked child it only frees. */
+/* Gives the space back. By the thread that reserved, or when it has ended. NULL is allowed. In a forked child it only frees. Never blocks.
+ * Crash: ppdbd frees the space. */
 PPDB_API void ppdb_cancel(ppdb_reservation *reservation);
 
 /* ---- tables ----------------------------------------------------------------------------------------------------- */
@@ -345,6 +355,7 @@ PPDB_API int ppdb_table_open(ppdb *db, const char *name, const ppdb_table_opts *
  * Another table of that name may be made at once; it has another number.
  * Errors: PPDB_TABLE_UNKNOWN; PPDB_READONLY; -EINVAL; else as ppdb_del. PPDB_TIMEOUT, PPDB_DAEMON_GONE and the log's -errno: it may be dropped, but
  * not known to be durable.
+ * Threads: any. Blocks as a write does.
  * Crash: the table exists, whole, or it does not.
  */
 PPDB_API int ppdb_table_drop(ppdb *db, const char *name);
@@ -362,10 +373,14 @@ typedef struct ppdb_table_info {
  * Calls `each` for every table but the default one, in order of names, until it returns something else than 0; that is then the result. It may call
  * ppdb functions. Tables that come or go meanwhile may be met or not. Works on read-only handles.
  * Errors: as ppdb_view_begin.
+ * Threads: any; `each` runs in the caller's. Never blocks by itself.
+ * Crash: ppdbd gives back what the call held.
  */
 PPDB_API int ppdb_table_list(ppdb *db, int (*each)(void *ctx, const ppdb_table_info *info), void *ctx);
 
 /* ---- durability ------------------------------------------------------------------------------------------------- */
+
+/* Threads: any. Crash: nothing is left but, for a moment, a note in a slot that ppdbd takes back. */
 
 /*
  * Waits until the write with this ticket (of any process) has reached a level. timeout_ns < 0 = no limit (but 30 s without a
@@ -375,11 +390,11 @@ PPDB_API int ppdb_table_list(ppdb *db, int (*each)(void *ctx, const ppdb_table_i
  */
 PPDB_API int ppdb_wait(ppdb *db, ppdb_seq ticket, ppdb_level level, int64_t timeout_ns);
 
-/* Waits until all writes that this handle's threads made before the call are durable. As ppdb_wait. */
+/* Waits until all writes that this handle's threads made before the call are durable. Errors: as ppdb_wait. */
 PPDB_API int ppdb_sync(ppdb *db, int64_t timeout_ns);
 
 /* The newest position such that every write up to it has reached the level; one load from shared memory. 0 = none, or the
- * handle cannot tell (forked, PPDB_REPLICATED). A write may itself be VISIBLE before this position has passed it. */
+ * handle cannot tell (forked, PPDB_REPLICATED). A write may itself be VISIBLE before this position has passed it. Never blocks. */
 PPDB_API ppdb_seq ppdb_reached(ppdb *db, ppdb_level level);
 
 /* ---- durability in event loops --------------------------------------------------------------------------------- */
@@ -387,8 +402,10 @@ PPDB_API ppdb_seq ppdb_reached(ppdb *db, ppdb_level level);
 /*
  * A completion queue: tickets are submitted, and reaped when they have reached their level; in between the program waits in its own
  * event loop, for the queue's descriptor, with epoll, poll, select or io_uring's poll. A queue takes one slot and is used by one thread
- * at a time. It has no limit but memory.
+ * at a time. It has no limit but memory. None of its calls blocks, but when a restart is just giving the store another arena.
+ * Crash: ppdbd takes slot and connection back; what was submitted becomes durable all the same.
  */
+
 typedef struct ppdb_cq_opts {
 	uint32_t size, flags; /* sizeof, 0 */
 } ppdb_cq_opts;
@@ -402,14 +419,12 @@ typedef struct ppdb_completion {
 
 /*
  * Opens a queue and stores it in *out; ppdb_cq_close frees it. opts NULL = defaults.
- * Errors: -EINVAL, -E2BIG, -ENOMEM, -EMFILE, -ENOSPC no slot, PPDB_FORKED. Never blocks, but when a restart is just giving the store
- * another arena.
- * Crash: ppdbd takes slot and connection back.
+ * Errors: -EINVAL, -E2BIG, -ENOMEM, -EMFILE, -ENOSPC no slot, PPDB_FORKED.
  */
 PPDB_API int ppdb_cq_open(ppdb *db, const ppdb_cq_opts *opts, ppdb_cq **out);
 
 /*
- * The descriptor to poll for reading (POLLIN); the queue's own, never to be read or closed. Readable: call ppdb_cq_reap, which makes it
+ * The descriptor to poll for reading (POLLIN); the queue's own, never to be read or closed. Errors: -EINVAL for NULL. Readable: call ppdb_cq_reap, which makes it
  * unreadable. It stays the same over restarts of ppdbd. Level-triggered: it stays readable while completions are left. It may be readable
  * with nothing to reap: after a death of ppdbd it is some 20 times a second, and each reap looks for the next one.
  */
@@ -434,6 +449,11 @@ PPDB_API int ppdb_cq_reap(ppdb_cq *cq, ppdb_completion *out, size_t cap, size_t 
 PPDB_API void ppdb_cq_close(ppdb_cq *cq);
 
 /* ---- change feed ------------------------------------------------------------------------------------------------ */
+
+/*
+ * Threads: a feed is used by one thread at a time. Blocks only where it says so.
+ * Crash: ppdbd takes slot and connection back; a bookmark stays where it was acknowledged.
+ */
 
 enum ppdb_feed_flags {
 	PPDB_FEED_SEQ = 1u,      /* begin behind position `seq`; else with what is committed from now on */
@@ -473,7 +493,7 @@ typedef struct ppdb_feed_behind {
 /*
  * Opens a feed and stores it in *out; ppdb_feed_close frees it. It hands out every change that is committed behind its beginning, once, in
  * commit order, when it is durable: what was handed out, no crash takes back. Read-only handles may follow, too; ppdbd hands out the files
- * of its log. A feed takes one slot and is used by one thread at a time.
+ * of its log. A feed takes one slot.
  *
  * Order: seq never falls; of a key by its version; what one thread wrote in the order in which it did; batches whole. Changes with the
  * same seq are one group: apply it whole (PPDB_CHANGE_MORE) to go from one consistent cut of the store to the next.
@@ -486,7 +506,6 @@ typedef struct ppdb_feed_behind {
  * future; PPDB_READONLY a bookmark needs a handle that may write; PPDB_DAEMON_GONE; -E2BIG, -ENOMEM, -EMFILE, -ENOSPC no slot, PPDB_FORKED,
  * PPDB_TABLE_UNKNOWN, PPDB_KEYSIZE (prefix); a new bookmark's as ppdb_put.
  * Blocks for a request to ppdbd (5 s at most) and reads of the log.
- * Crash: ppdbd takes slot and connection back; a bookmark stays where it was acknowledged.
  */
 PPDB_API int ppdb_feed_open(ppdb *db, const ppdb_feed_opts *opts, ppdb_feed **out);
 
@@ -502,22 +521,28 @@ PPDB_API int ppdb_feed_fd(const ppdb_feed *feed);
 PPDB_API int ppdb_feed_next(ppdb_feed *feed, ppdb_change *out);
 
 /*
- * Moves the bookmark behind the last change that ppdb_feed_next handed out. Returns when that is durable.
+ * Moves the bookmark behind the last change that ppdb_feed_next handed out. Blocks until that is durable.
  * Errors: -EINVAL the feed has no bookmark; else as ppdb_put.
  * Crash: it stands where it was, or behind that change.
  */
 PPDB_API int ppdb_feed_ack(ppdb_feed *feed);
 
-/* How far the feed is behind. */
+/* How far the feed is behind. Errors: -EINVAL, PPDB_FORKED. */
 PPDB_API int ppdb_feed_lag(ppdb_feed *feed, ppdb_feed_behind *out);
 
 /* Frees the feed; its bookmark stays. NULL is allowed. */
 PPDB_API void ppdb_feed_close(ppdb_feed *feed);
 
-/* Removes a bookmark, so that the log behind it may go. Errors: PPDB_NOTFOUND; else as ppdb_del. */
+/* Removes a bookmark, so that the log behind it may go. Errors: PPDB_NOTFOUND; else as ppdb_del. Threads: any. Blocks as a write does. */
 PPDB_API int ppdb_feed_forget(ppdb *db, const char *bookmark);
 
 /* ---- views: read in place --------------------------------------------------------------------------------------- */
+
+/*
+ * Threads: a view and its iterators are used by one thread at a time, and may be handed on to another. Never block, but ppdb_view_begin and
+ * ppdb_view_refresh with SNAPSHOT, when this process has just written, and with FRESH: until ppdbd has closed a group commit.
+ * Crash: ppdbd gives the slot back and what it pinned.
+ */
 
 enum ppdb_view_flags {
 	PPDB_VIEW_LATEST = 0u,   /* each read sees the newest committed value */
@@ -531,12 +556,11 @@ enum ppdb_view_flags {
  * open: refresh long-lived ones now and then.
  * Errors: -EINVAL flags; -ENOSPC no slot; PPDB_TIMEOUT, PPDB_DAEMON_GONE (FRESH and SNAPSHOT: no cut within some seconds); -ENOMEM;
  * PPDB_FORKED.
- * Crash: ppdbd gives the slot back and what it pinned.
  */
 PPDB_API int ppdb_view_begin(ppdb *db, uint32_t flags, ppdb_view **out);
 
 /* Ends all pointers of the view and its iterators' items, and moves it to now (a new snapshot; a new arena after a cold
- * start). Iterators stay open and keep their position. On an error the view can only be refreshed again or ended. */
+ * start). Iterators stay open and keep their position. On an error the view can only be refreshed again or ended. Errors: as ppdb_view_begin. */
 PPDB_API int ppdb_view_refresh(ppdb_view *view);
 
 /* Frees the view. Its iterators must be closed before. NULL is allowed. */
@@ -556,6 +580,8 @@ PPDB_API int ppdb_view_check(const ppdb_view *view);
 PPDB_API int ppdb_view_get(ppdb_view *view, ppdb_table table, ppdb_slice key, ppdb_item *out);
 
 /* ---- iterators -------------------------------------------------------------------------------------------------- */
+
+/* Threads: an iterator is used as its view is. Never block. Crash: ppdbd gives back what the view held. */
 
 typedef struct ppdb_iter_opts {
 	uint32_t size, flags;           /* sizeof, 0 */
@@ -587,6 +613,8 @@ PPDB_API void ppdb_iter_close(ppdb_iter *iter);
  * key that somebody writes meanwhile keeps what was written. *count (NULL allowed) = keys deleted, also on failure. opts, *ticket (of
  * the last batch) and errors as for ppdb_del; also PPDB_EVICTED when the snapshot was revoked. After any failure, or a crash, it may be called
  * again: it deletes what is left.
+ * Threads: any. Blocks as its batches do, one after the other.
+ * Crash: each batch was done wholly or not at all.
  */
 PPDB_API int ppdb_del_range(ppdb *db, ppdb_table table, const ppdb_iter_opts *range, const ppdb_wopts *opts, uint64_t *count,
 	ppdb_seq *ticket);

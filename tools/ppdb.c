@@ -58,7 +58,7 @@ static void print_help(FILE *to)
 {
 	fputs("usage: ppdb [-n NAME] [--json] [--autostart] COMMAND ...\n\n", to);
 	for (size_t i = 0; i < COMMANDS; i++)
-		fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].summary);
+		fprintf(to, "  %-9s %s\n", commands[i].name, commands[i].summary);
 	fputs("\nOptions of all commands, before or behind the command:\n\n"
 	      "  -n, --name NAME  the store, by name or by the path of its socket (default)\n"
 	      "  --json           print JSON\n"
