@@ -47,8 +47,11 @@ void crew_hire_all(struct crew *c, unsigned churn)
 	crew_hire(c, n++, CREW_JUDGE, 0);
 	crew_hire(c, n++, CREW_SEQUENCE, 0);
 	crew_hire(c, n++, CREW_SEQUENCE, 1);
+	crew_hire(c, n++, CREW_TABLES, 0);
 	for (unsigned i = 0; i < churn; i++)
 		crew_hire(c, n++, CREW_CHURN, 0);
+	if (c->changes.followed)
+		crew_hire(c, n, CREW_FEED, 0);
 }
 
 static void gone(struct crew *c, struct crew_member *m)
@@ -204,7 +207,7 @@ void crew_restart(struct crew *c, enum crew_restart how)
 
 static bool current(struct crew *c, const struct crew_member *m)
 {
-	return m->job == CREW_CHURN || m->job == CREW_JUDGE || atomic_load(&m->generation) == atomic_load(&c->generation);
+	return m->job == CREW_CHURN || m->job == CREW_JUDGE || m->job == CREW_FEED || atomic_load(&m->generation) == atomic_load(&c->generation);
 }
 
 void crew_progress(struct crew *c, uint64_t ops)

@@ -16,19 +16,9 @@
 
 static const ppdb_wopts async = {.size = sizeof(async), .flags = PPDB_ASYNC};
 
-/* One member's process. */
-struct self {
-	struct crew *c;
-	struct crew_member *m;
-	ppdb *db;
-	ppdb_view *view;
-	struct test_random r;
-	uint8_t *buf;
-};
-
 /* ---- operations under the watch --------------------------------------------------------------------------------- */
 
-static void __attribute__((format(printf, 2, 3))) op(struct self *s, const char *fmt, ...)
+void crew_op(struct crew_self *s, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -38,28 +28,22 @@ static void __attribute__((format(printf, 2, 3))) op(struct self *s, const char 
 	atomic_store(&s->m->op_began_ns, test_now_ns());
 }
 
-static void op_end(struct self *s)
+void crew_op_end(struct crew_self *s)
 {
 	atomic_store(&s->m->op_began_ns, 0);
 }
 
-static void took(struct self *s, enum crew_kind kind, uint64_t began_ns)
+void crew_took(struct crew_self *s, enum crew_kind kind, uint64_t began_ns)
 {
 	atomic_fetch_add(&s->c->took[kind][pp_hist_bucket(test_now_ns() - began_ns)], 1);
 }
 
-/* Times a call if it succeeds. */
-#define TIMED(s, kind, call)                                \
-	({                                                  \
-		uint64_t began_ = test_now_ns();            \
-		int timed_ = (call);                        \
-		if (!timed_)                                \
-			took(s, kind, began_);              \
-		timed_;                                     \
-	})
+bool crew_tolerates(const struct crew_self *s, int rc)
+{
+	return s->c->tolerant && (rc == PPDB_DAEMON_GONE || rc == PPDB_TIMEOUT || rc == PPDB_LOST || rc == -ESTALE);
+}
 
-/* Did the write take place? false: nothing happened, try again. Any other failure ends the test. */
-static bool happened(struct self *s, int rc, ppdb_seq ticket, bool *durable)
+bool crew_happened(struct crew_self *s, int rc, ppdb_seq ticket, bool *durable)
 {
 	*durable = rc == 0;
 	if (rc == 0)
@@ -73,42 +57,40 @@ static bool happened(struct self *s, int rc, ppdb_seq ticket, bool *durable)
 		usleep(2000);
 		return false;
 	}
-	test_require(s->c->tolerant && (rc == PPDB_DAEMON_GONE || rc == PPDB_TIMEOUT || rc == PPDB_LOST || rc == -ESTALE),
-		"%s gave %s: %s", s->m->op, test_name_of(rc), test_detail());
+	test_require(crew_tolerates(s, rc), "%s gave %s: %s", s->m->op, test_name_of(rc), test_detail());
 	return ticket != 0;
 }
 
-/* Puts until it happened; true if it was acknowledged as durable. */
-static bool put(struct self *s, const char *key, const void *value, size_t size, const ppdb_wopts *opts)
+bool crew_put(struct crew_self *s, const char *key, const void *value, size_t size, const ppdb_wopts *opts)
 {
 	bool durable;
 	ppdb_seq ticket;
 	int rc;
 
 	do {
-		op(s, "put of %s (%zu bytes%s)", key, size, opts ? ", async" : "");
-		rc = TIMED(s, opts ? CREW_WRITE : CREW_DURABLE,
+		crew_op(s, "put of %s (%zu bytes%s)", key, size, opts ? ", async" : "");
+		rc = CREW_TIMED(s, opts ? CREW_WRITE : CREW_DURABLE,
 			ppdb_put(s->db, 0, crew_text(key), (ppdb_slice){value, size}, opts, &ticket));
-		op_end(s);
-	} while (!happened(s, rc, ticket, &durable));
+		crew_op_end(s);
+	} while (!crew_happened(s, rc, ticket, &durable));
+	s->ticket = ticket;
 	return durable && !opts;
 }
 
-static void del(struct self *s, const char *key)
+static void del(struct crew_self *s, const char *key)
 {
 	bool durable;
 	ppdb_seq ticket;
 	int rc;
 
 	do {
-		op(s, "delete of %s", key);
-		rc = TIMED(s, CREW_WRITE, ppdb_del(s->db, 0, crew_text(key), &async, &ticket));
-		op_end(s);
-	} while (rc != PPDB_NOTFOUND && !happened(s, rc, ticket, &durable));
+		crew_op(s, "delete of %s", key);
+		rc = CREW_TIMED(s, CREW_WRITE, ppdb_del(s->db, 0, crew_text(key), &async, &ticket));
+		crew_op_end(s);
+	} while (rc != PPDB_NOTFOUND && !crew_happened(s, rc, ticket, &durable));
 }
 
-/* A new generation counts only from a durable write in the new arena on. */
-static bool renew(struct self *s)
+bool crew_renew(struct crew_self *s)
 {
 	uint64_t now = atomic_load(&s->c->generation);
 	char key[32];
@@ -116,7 +98,7 @@ static bool renew(struct self *s)
 	if (atomic_load(&s->m->generation) == now)
 		return false;
 	snprintf(key, sizeof(key), "renew/%u", s->m->index);
-	if (!put(s, key, "", 0, NULL) || atomic_load(&s->c->generation) != now)
+	if (!crew_put(s, key, "", 0, NULL) || atomic_load(&s->c->generation) != now)
 		return false;
 	atomic_store(&s->m->durable, 0);
 	atomic_store(&s->m->done, 0);
@@ -127,23 +109,23 @@ static bool renew(struct self *s)
 
 /* ---- chain ------------------------------------------------------------------------------------------------------ */
 
-static void head(struct self *s)
+static void head(struct crew_self *s)
 {
 	uint64_t n;
 	char value[64];
 	bool durable;
 
-	renew(s);
+	crew_renew(s);
 	n = atomic_load(&s->m->begun) + 1;
 	atomic_store(&s->m->begun, n);
 	snprintf(value, sizeof(value), "%08" PRIx64 ".%012" PRIu64, atomic_load(&s->m->generation), n);
-	durable = put(s, "chain/0", value, strlen(value), n % 16 ? &async : NULL);
+	durable = crew_put(s, "chain/0", value, strlen(value), n % 16 ? &async : NULL);
 	atomic_store(&s->m->done, n);
 	if (durable)
 		atomic_store(&s->m->durable, n);
 }
 
-static void follow(struct self *s)
+static void follow(struct crew_self *s)
 {
 	char from[32], to[32], value[64];
 	size_t n;
@@ -151,14 +133,14 @@ static void follow(struct self *s)
 
 	snprintf(from, sizeof(from), "chain/%u", s->m->number - 1);
 	snprintf(to, sizeof(to), "chain/%u", s->m->number);
-	op(s, "get of %s", from);
+	crew_op(s, "get of %s", from);
 	rc = ppdb_get(s->db, 0, crew_text(from), value, sizeof(value) - 1, &n);
-	op_end(s);
+	crew_op_end(s);
 	if (rc == PPDB_NOTFOUND)
 		return;
 	test_require(!rc && n == 21, "get of %s gave %s, %zu bytes: %s", from, test_name_of(rc), n, test_detail());
 	value[n] = '\0';
-	put(s, to, value, n, test_chance(&s->r, 5) ? NULL : &async);
+	crew_put(s, to, value, n, test_chance(&s->r, 5) ? NULL : &async);
 	atomic_store(&s->m->generation, strtoull(value, NULL, 16));
 }
 
@@ -169,22 +151,24 @@ static void seq_key(char *to, size_t cap, unsigned number, uint64_t generation, 
 	snprintf(to, cap, "seq/%u/%08" PRIx64 "/%012" PRIu64, number, generation, n);
 }
 
-static void sequence(struct self *s)
+static void sequence(struct crew_self *s)
 {
 	uint64_t g, n;
 	char key[80], value[160];
 	bool durable;
 
-	renew(s);
+	crew_renew(s);
 	g = atomic_load(&s->m->generation);
 	n = atomic_load(&s->m->begun) + 1;
 	atomic_store(&s->m->begun, n);
 	seq_key(key, sizeof(key), s->m->number, g, n);
 	memset(value, 'a' + (int)(n % 26), sizeof(value));
-	durable = put(s, key, value, n % sizeof(value), n % 64 ? &async : NULL);
+	durable = crew_put(s, key, value, n % sizeof(value), n % 64 || s->loop ? &async : NULL);
 	atomic_store(&s->m->done, n);
 	if (durable)
 		atomic_store(&s->m->durable, n);
+	if (s->loop)
+		crew_loop_submit(s, g, n);
 	if (n > SEQ_KEPT) {
 		seq_key(key, sizeof(key), s->m->number, g, n - SEQ_KEPT);
 		del(s, key);
@@ -193,18 +177,17 @@ static void sequence(struct self *s)
 
 /* ---- judging ---------------------------------------------------------------------------------------------------- */
 
-static void judge(struct self *s)
+static void judge(struct crew_self *s)
 {
 	uint64_t generation = atomic_load(&s->c->generation), last;
 	ppdb_view *v;
 	int rc;
 
-	op(s, "snapshot");
-	rc = TIMED(s, CREW_SNAPSHOT, ppdb_view_begin(s->db, test_chance(&s->r, 50) ? PPDB_VIEW_SNAPSHOT : PPDB_VIEW_FRESH, &v));
+	crew_op(s, "snapshot");
+	rc = CREW_TIMED(s, CREW_SNAPSHOT, ppdb_view_begin(s->db, test_chance(&s->r, 50) ? PPDB_VIEW_SNAPSHOT : PPDB_VIEW_FRESH, &v));
 	if (rc) {
-		op_end(s);
-		test_require(s->c->tolerant && (rc == PPDB_DAEMON_GONE || rc == PPDB_TIMEOUT || rc == PPDB_LOST || rc == -ESTALE),
-			"snapshot gave %s: %s", test_name_of(rc), test_detail());
+		crew_op_end(s);
+		test_require(crew_tolerates(s, rc), "snapshot gave %s: %s", test_name_of(rc), test_detail());
 		return;
 	}
 	/* After a cold start in between, writes of the old generation that were under way may stand there alone. */
@@ -217,7 +200,7 @@ static void judge(struct self *s)
 	if (test_chance(&s->r, 20))
 		crew_judge_repeatable(v, "snapshot");
 	ppdb_view_end(v);
-	op_end(s);
+	crew_op_end(s);
 	usleep(2000);
 }
 
@@ -228,7 +211,7 @@ struct stamp {
 };
 #define STAMP UINT64_C(0x5ca1ab1e0ddba11)
 
-static size_t random_size(struct self *s)
+static size_t random_size(struct crew_self *s)
 {
 	uint64_t dice = test_below(&s->r, 1000);
 
@@ -241,7 +224,7 @@ static size_t random_size(struct self *s)
 	return dice < 996 ? test_below(&s->r, 300000) : test_below(&s->r, BIG_MAX);
 }
 
-static size_t fill(struct self *s, uint64_t key)
+size_t crew_fill(struct crew_self *s, uint64_t key)
 {
 	size_t size = random_size(s);
 	struct stamp t = {STAMP, key, test_next(&s->r), size};
@@ -254,7 +237,7 @@ static size_t fill(struct self *s, uint64_t key)
 	return size;
 }
 
-static void verify(const struct self *s, const ppdb_item *item)
+static void verify(const struct crew_self *s, const ppdb_item *item)
 {
 	const uint8_t *p = item->value.data;
 	size_t size = item->value.size;
@@ -277,7 +260,7 @@ static void verify(const struct self *s, const ppdb_item *item)
 			size);
 }
 
-static uint64_t churn_key(struct self *s, char *key)
+static uint64_t churn_key(struct crew_self *s, char *key)
 {
 	uint64_t k = test_chance(&s->r, 50) ? test_below(&s->r, HOT_KEYS) : test_below(&s->r, CHURN_KEYS);
 
@@ -285,21 +268,7 @@ static uint64_t churn_key(struct self *s, char *key)
 	return k;
 }
 
-/* One write whose result may also be a failed precondition. */
-#define TRY(s, call)                                                                                                        \
-	({                                                                                                                  \
-		bool durable_;                                                                                              \
-		int rc_;                                                                                                    \
-		do {                                                                                                        \
-			ticket = 0;                                                                                         \
-			rc_ = (call);                                                                                       \
-			if (rc_ == PPDB_NOTFOUND || rc_ == PPDB_EXISTS || rc_ == PPDB_CONFLICT)                             \
-				break;                                                                                      \
-		} while (!happened(s, rc_, ticket, &durable_));                                                             \
-		rc_;                                                                                                        \
-	})
-
-static void churn_cas(struct self *s, uint64_t k, const char *key)
+static void churn_cas(struct crew_self *s, uint64_t k, const char *key)
 {
 	ppdb_item item = {.version = 0};
 	ppdb_seq ticket;
@@ -309,13 +278,13 @@ static void churn_cas(struct self *s, uint64_t k, const char *key)
 
 	if (rc && rc != PPDB_NOTFOUND)
 		return;
-	size = fill(s, k);
-	rc = TRY(s, TIMED(s, CREW_WRITE,
+	size = crew_fill(s, k);
+	rc = CREW_TRY(s, CREW_TIMED(s, CREW_WRITE,
 		ppdb_cas(s->db, 0, crew_text(key), item.version, (ppdb_slice){s->buf, size}, &async, &newver, &ticket)));
 	test_require(rc || newver > item.version, "cas of %s from %" PRIu64 " made version %" PRIu64, key, item.version, newver);
 }
 
-static void churn_add(struct self *s)
+static void churn_add(struct crew_self *s)
 {
 	unsigned i = (unsigned)test_below(&s->r, CREW_COUNTERS);
 	char key[32];
@@ -326,14 +295,14 @@ static void churn_add(struct self *s)
 
 	snprintf(key, sizeof(key), "count/%u", i);
 	atomic_fetch_add(&s->m->add_begun[i], 1);
-	rc = TRY(s, TIMED(s, durable ? CREW_DURABLE : CREW_WRITE,
+	rc = CREW_TRY(s, CREW_TIMED(s, durable ? CREW_DURABLE : CREW_WRITE,
 		ppdb_add_i64(s->db, 0, crew_text(key), 1, 0, durable ? NULL : &async, &sum, &ticket)));
 	test_require(!rc || s->c->tolerant, "add gave %s", test_name_of(rc));
 	atomic_fetch_add(&s->m->add_done[i], 1);
 }
 
 /* Its own key, which no other writes: numbers that only rise. */
-static void churn_own(struct self *s)
+static void churn_own(struct crew_self *s)
 {
 	uint64_t n = atomic_load(&s->m->begun) + 1;
 	char key[32], value[32];
@@ -341,11 +310,11 @@ static void churn_own(struct self *s)
 	snprintf(key, sizeof(key), "own/%u", s->m->index);
 	snprintf(value, sizeof(value), "%" PRIu64, n);
 	atomic_store(&s->m->begun, n);
-	put(s, key, value, strlen(value), &async);
+	crew_put(s, key, value, strlen(value), &async);
 	atomic_store(&s->m->done, n);
 }
 
-static void churn_scan(struct self *s, const char *from)
+static void churn_scan(struct crew_self *s, const char *from)
 {
 	ppdb_iter_opts o = {.size = sizeof(o), .prefix = PPDB_S("churn/")};
 	ppdb_iter *it;
@@ -373,13 +342,13 @@ static void churn_scan(struct self *s, const char *from)
 	}
 	test_require(!rc || rc == PPDB_NOTFOUND || rc == PPDB_EVICTED, "the scan gave %s: %s", test_name_of(rc), test_detail());
 	ppdb_iter_close(it);
-	took(s, CREW_SCAN, began);
+	crew_took(s, CREW_SCAN, began);
 }
 
-static void churn_get(struct self *s, const char *key)
+static void churn_get(struct crew_self *s, const char *key)
 {
 	ppdb_item item;
-	int rc = TIMED(s, CREW_GET, ppdb_view_get(s->view, 0, crew_text(key), &item));
+	int rc = CREW_TIMED(s, CREW_GET, ppdb_view_get(s->view, 0, crew_text(key), &item));
 
 	if (!rc)
 		verify(s, &item);
@@ -387,18 +356,18 @@ static void churn_get(struct self *s, const char *key)
 }
 
 /* Whoever came between is no failure, nor what was read and lost since. */
-static void churn_move(struct self *s)
+static void churn_move(struct crew_self *s)
 {
 	ppdb_seq ticket = 0;
-	int rc = TIMED(s, CREW_WRITE, crew_move(s->db, s->view, &s->r, &ticket));
+	int rc = CREW_TIMED(s, CREW_WRITE, crew_move(s->db, s->view, &s->r, &ticket));
 	bool durable;
 
 	if (rc == PPDB_CONFLICT || rc == PPDB_EXISTS || rc == PPDB_EVICTED || rc == -EINVAL)
 		return;
-	happened(s, rc, ticket, &durable);
+	crew_happened(s, rc, ticket, &durable);
 }
 
-static void churn(struct self *s)
+static void churn(struct crew_self *s)
 {
 	uint64_t dice = test_below(&s->r, 100), k;
 	ppdb_wopts absent = {.size = sizeof(absent), .flags = PPDB_ASYNC | PPDB_IFABSENT};
@@ -409,13 +378,19 @@ static void churn(struct self *s)
 	k = churn_key(s, key);
 	if (test_chance(&s->r, 20))
 		ppdb_view_refresh(s->view);
-	op(s, "operation %" PRIu64 " on %s", dice, key);
-	if (dice < 36) {
-		size = fill(s, k);
-		TRY(s, TIMED(s, dice < 2 ? CREW_DURABLE : CREW_WRITE, ppdb_put(s->db, 0, crew_text(key), (ppdb_slice){s->buf, size},
+	crew_op(s, "operation %" PRIu64 " on %s", dice, key);
+	if (dice < 29) {
+		size = crew_fill(s, k);
+		CREW_TRY(s, CREW_TIMED(s, dice < 2 ? CREW_DURABLE : CREW_WRITE, ppdb_put(s->db, 0, crew_text(key), (ppdb_slice){s->buf, size},
 			dice < 2 ? NULL : dice < 6 ? &absent : &async, &ticket)));
+	} else if (dice < 35) {
+		crew_place(s, k, key);
+	} else if (dice < 38) {
+		crew_touch(s, key);
+	} else if (dice < 40) {
+		crew_shared_table(s);
 	} else if (dice < 52) {
-		TRY(s, TIMED(s, CREW_WRITE, ppdb_del(s->db, 0, crew_text(key), &async, &ticket)));
+		CREW_TRY(s, CREW_TIMED(s, CREW_WRITE, ppdb_del(s->db, 0, crew_text(key), &async, &ticket)));
 	} else if (dice < 62) {
 		churn_cas(s, k, key);
 	} else if (dice < 72) {
@@ -429,14 +404,14 @@ static void churn(struct self *s)
 	} else {
 		churn_scan(s, key);
 	}
-	op_end(s);
+	crew_op_end(s);
 }
 
 /* ---- a member's life -------------------------------------------------------------------------------------------- */
 
-static void (*const jobs[])(struct self *) = {head, follow, sequence, churn, judge};
+static void (*const jobs[])(struct crew_self *) = {head, follow, sequence, churn, judge, crew_tables, crew_feed};
 
-static void start_own(struct self *s)
+static void start_own(struct crew_self *s)
 {
 	char key[32], value[32];
 	size_t n = 0;
@@ -456,18 +431,20 @@ void crew_work(void *arg)
 {
 	struct crew_member *m = *(struct crew_member **)arg;
 	struct crew *c = *((struct crew **)arg + 1);
-	struct self s = {.c = c, .m = m, .r = test_random(test_seed(), m->stream), .buf = malloc(BIG_MAX)};
+	struct crew_self s = {.c = c, .m = m, .r = test_random(test_seed(), m->stream), .buf = malloc(BIG_MAX)};
 	int rc;
 
 	test_say("member %u, job %d", m->index, m->job);
-	op(&s, "attach");
+	crew_op(&s, "attach");
 	s.db = test_store_attach(c->store, 0);
 	while (m->job == CREW_CHURN && (rc = ppdb_view_begin(s.db, PPDB_VIEW_LATEST, &s.view))) {
 		if (rc == -ENOSPC && !atomic_exchange(&c->described, 1))
 			crew_describe_store(s.db);
 		test_require(c->tolerant, "view: %s", test_detail());
 	}
-	op_end(&s);
+	if (m->job == CREW_SEQUENCE && m->number == 1)
+		crew_loop_open(&s);
+	crew_op_end(&s);
 	if (m->job == CREW_CHURN)
 		start_own(&s);
 	while (!atomic_load(&c->quit)) {
@@ -476,7 +453,12 @@ void crew_work(void *arg)
 		if (c->pace_us)
 			usleep((useconds_t)test_below(&s.r, 2 * c->pace_us));
 	}
-	op(&s, "detach");
+	crew_loop_close(&s);
+	crew_feed_end(&s);
+	if (m->index % 2) /* the others after the end of the slot that they belong to */
+		crew_place_end(&s);
+	crew_op(&s, "detach");
 	ppdb_view_end(s.view);
 	test_ok(ppdb_detach(s.db));
+	crew_place_end(&s);
 }

@@ -1,5 +1,5 @@
 /*
- * soak.c - endurance: eight processes work on one store for PPDB_SOAK_MINUTES (make soak MINUTES=10; 25 seconds in `make test`) while
+ * soak.c - endurance: ten processes work on one store for PPDB_SOAK_MINUTES (make soak MINUTES=10; 25 seconds in `make test`) while
  * clients are killed and stopped, the daemon is killed, stopped and restarted warm and cold, and arena and disk become full.
  *
  * The run is made of rounds of about a minute. A round begins and ends calm, has each other phase once, in an order drawn from the seed,
@@ -102,7 +102,7 @@ static struct soak_rest look_again(void)
 	struct soak_rest r = look();
 
 	while (test_now_ns() - begin < CREW_STUCK_NS &&
-	       (r.memory.keys || r.memory.live > first.memory.live + LIVE_SLACK || r.memory.limbo > LIMBO_SLACK ||
+	       (r.memory.keys != first.memory.keys || r.memory.live > first.memory.live + LIVE_SLACK || r.memory.limbo > LIMBO_SLACK ||
 		!same_files(&r.files, &first.files))) {
 		test_sleep_ms(50);
 		r = look();
@@ -122,7 +122,7 @@ static void judge_rest(unsigned round)
 {
 	const struct soak_rest *r = &rest[round], *one = &rest[0];
 
-	test_require(!r->memory.keys, "%" PRIu64 " keys are left of none", r->memory.keys);
+	test_require(r->memory.keys == first.memory.keys, "%" PRIu64 " keys are left of %" PRIu64, r->memory.keys, first.memory.keys);
 	test_require(r->memory.live <= first.memory.live + LIVE_SLACK, "%" PRIu64 " bytes live after round %u, %" PRIu64 " at the beginning",
 		r->memory.live, round + 1, first.memory.live);
 	test_require(r->memory.live <= one->memory.live + ROUND_SLACK, "%" PRIu64 " bytes live after round %u, %" PRIu64 " after the first",
@@ -160,6 +160,8 @@ static void judge_members(const struct belongings *before)
 		if (now.pid != before[i].pid) /* another one has its place */
 			continue;
 		test_require(now.maps <= before[i].maps + 1, "member %u has %u arenas mapped, not %u", i, now.maps, before[i].maps);
+		if (s.crew->member[i].job == CREW_FEED && now.files.sockets <= before[i].files.sockets + 2 && now.files.data <= 2)
+			continue; /* it opens its feed anew now and then */
 		test_require(same_files(&now.files, &before[i].files), "member %u has %u sockets, %u memfds, %u other files open; it had %u, %u, %u",
 			i, now.files.sockets, now.files.memfds, now.files.other, before[i].files.sockets, before[i].files.memfds,
 			before[i].files.other);
@@ -287,9 +289,11 @@ static void say_summary(unsigned rounds)
 
 	say("\n%u clients killed, %u stopped; arena full %u times, disk full %u times; daemon stopped %u times,\n"
 	    "killed and adopted %u times (mean %.2f s until judged, longest %.2f), ended cleanly %u times (%.2f, %.2f), killed and started "
-	    "cold %u times (%.2f, %.2f)\n\n", e->kills, e->stops, e->arena_full, e->disk_full, e->daemon_stops,
+	    "cold %u times (%.2f, %.2f)\n", e->kills, e->stops, e->arena_full, e->disk_full, e->daemon_stops,
 	    e->restarts[CREW_WARM], mean(CREW_WARM), longest(CREW_WARM), e->restarts[CREW_CLEAN], mean(CREW_CLEAN), longest(CREW_CLEAN),
 	    e->restarts[CREW_COLD], mean(CREW_COLD), longest(CREW_COLD));
+	say("%u backups taken, started and judged; the follower was told of %" PRIu64 " changes, each once, and lost its position to a full disk in %" PRIu64
+	    " rounds\n\n", e->backups, e->followed, e->lost);
 	say("left over   live KiB limbo KiB    committed keys   socket pidfd memfd data other, daemon MiB, disk MiB, files\n");
 	say_rest("beginning", &first);
 	for (unsigned i = 0; i < rounds; i++) {
@@ -310,8 +314,8 @@ static void open_report(double minutes, unsigned rounds)
 	snprintf(path, sizeof(path), "%s/report.txt", s.out);
 	report = fopen(path, "w");
 	test_require(report, "%s: %s", path, strerror(errno));
-	say("soak: %.1f minutes in %u rounds, PPDB_SEED=%#llx, 8 clients, %u us between operations\n", minutes, rounds,
-	    (unsigned long long)test_seed(), PACE_US);
+	say("soak: %.1f minutes in %u rounds, PPDB_SEED=%#llx, %u clients, %u us between operations\n", minutes, rounds,
+	    (unsigned long long)test_seed(), SOAK_CREW, PACE_US);
 	say("columns of a phase: ");
 	for (unsigned k = 0; k < CREW_KINDS; k++)
 		say("%s%s/s, p50 us, p99 us", k ? " | " : "", soak_kind_names[k]);
@@ -353,6 +357,7 @@ Test(soak, mixed)
 	test_ok(ppdb_put(s.db, 0, PPDB_S("k"), PPDB_S("v"), NULL, NULL));
 	test_ok(ppdb_del(s.db, 0, PPDB_S("k"), NULL, NULL));
 	s.sampler = test_spawn(soak_sample, &s);
+	crew_prime(s.db);
 	test_sleep_ms(1000); /* it is attached, the first segments are ready */
 	first = look();
 	for (unsigned i = 0; i < rounds; i++)

@@ -16,7 +16,7 @@ extern const char *const soak_phase_names[SOAK_PHASES];
 extern const char *const soak_kind_names[CREW_KINDS];
 
 #define SOAK_CHURN 2
-#define SOAK_CREW 8                          /* with HEAD, two FOLLOWERs, JUDGE and two SEQUENCEs */
+#define SOAK_CREW (CREW_FIRST_CHURN + SOAK_CHURN + 1) /* with HEAD, two FOLLOWERs, JUDGE, two SEQUENCEs, TABLES, FEED */
 
 /* In shared memory: the sampler reads it. */
 struct soak_board {
@@ -25,7 +25,8 @@ struct soak_board {
 };
 
 struct soak_events {
-	unsigned kills, stops, daemon_stops, arena_full, disk_full;
+	unsigned kills, stops, daemon_stops, arena_full, disk_full, backups;
+	uint64_t followed, lost;             /* changes that the follower was told of; rounds in which its position was lost */
 	unsigned restarts[3];                /* by enum crew_restart */
 	uint64_t restart_ns[3], longest_ns[3];
 };

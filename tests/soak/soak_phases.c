@@ -11,9 +11,9 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#define FIRST_CHURN (SOAK_CREW - SOAK_CHURN)
-#define FIRST_FOLLOWER 1                 /* 1 and 2 follow, 3 judges: others may take their places */
-#define REPLACEABLE 3
+#define FIRST_CHURN CREW_FIRST_CHURN
+/* Others may take the places of those whose work does not hang on what they did before: both that copy, the judge, tables, the follower. */
+static const unsigned replaceable[] = {1, 2, 3, CREW_FIRST_CHURN - 1, SOAK_CREW - 1};
 
 #define STEADY_KEYS 200                  /* written all the time */
 #define STEADY_NS UINT64_C(20000000)
@@ -74,6 +74,7 @@ static void judge_ledger(struct soak *s)
 void soak_hire(struct soak *s)
 {
 	s->crew->generation++; /* chain and sequences begin anew */
+	crew_follow_begin(s->crew);
 	crew_hire_all(s->crew, SOAK_CHURN);
 	crew_progress(s->crew, 3);
 }
@@ -98,7 +99,7 @@ static void kills(struct soak *s, uint64_t end_ns)
 		if (test_chance(&s->r, 70))
 			replace(s, FIRST_CHURN + (unsigned)test_below(&s->r, SOAK_CHURN), true);
 		else
-			replace(s, FIRST_FOLLOWER + (unsigned)test_below(&s->r, REPLACEABLE), false);
+			replace(s, replaceable[test_below(&s->r, sizeof(replaceable) / sizeof(replaceable[0]))], false);
 	}
 }
 
@@ -166,6 +167,7 @@ static void restart(struct soak *s, enum crew_restart how)
 
 static void restarts(struct soak *s, uint64_t end_ns)
 {
+	s->events.backups += crew_judge_backup(s->crew);
 	do {
 		steady_for(s, up_to(s, 400));
 		restart(s, test_chance(&s->r, 30) ? CREW_CLEAN : CREW_WARM);
@@ -293,6 +295,10 @@ void soak_dismiss(struct soak *s)
 	judge_ledger(s);
 	crew_continue(s->crew);
 	crew_dismiss(s->crew);
+	crew_judge_follow(s->crew);
+	s->events.followed += atomic_load(&s->crew->changes.count);
+	s->events.lost += atomic_load(&s->crew->changes.lost);
+	crew_follow_end(s->crew);
 	for (unsigned i = 0; i < LEDGER_KEYS; i++)
 		if (s->ledger->written[i])
 			test_ok(ledger_del(s->ledger, s->db, i, &async));

@@ -41,6 +41,7 @@ static void finish(struct crew *c)
 	crew_dismiss(c);
 	db = test_store_attach(&s, 0);
 	crew_settled("after the deaths", db, 2, 4);
+	crew_judge_follow(c);
 	test_ok(ppdb_detach(db));
 	test_store_check(&s, true);
 	test_store_cold(&s);
@@ -58,6 +59,7 @@ static void deaths(const char *options, unsigned count, unsigned cold_percent)
 	test_store_start(&s, options);
 	c = crew_new(&s);
 	c->tolerant = true;
+	crew_follow_begin(c);
 	crew_hire_all(c, CHURN);
 	crew_progress(c, 3);
 	for (unsigned i = 0; i < count; i++) {
@@ -65,6 +67,8 @@ static void deaths(const char *options, unsigned count, unsigned cold_percent)
 
 		test_say("death %u of the daemon, %s", i, how == CREW_COLD ? "cold" : "warm");
 		one_death(c, &r, how);
+		if (i == count / 2)
+			crew_judge_backup(c);
 	}
 	finish(c);
 }

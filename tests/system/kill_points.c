@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #define CHURN 3
-#define FIRST_CHURN 6
+#define FIRST_CHURN CREW_FIRST_CHURN
 #define LIVES_NS UINT64_C(2500000000)
 
 TestSuite(kill_points, .fini = test_stores_end, .timeout = 1200);
@@ -64,6 +64,7 @@ static void judge(struct crew *c, enum start how, const char *when)
 	crew_dismiss(c);
 	db = test_store_attach(&s, 0);
 	crew_settled(when, db, 2, 4);
+	crew_judge_follow(c);
 	test_ok(ppdb_detach(db));
 	test_store_check(&s, true);
 }
@@ -84,6 +85,7 @@ static bool dies_starting(const char *fault, enum start how)
 
 	c->tolerant = true;
 	test_store_start(&s, "--memory 128M --wal-segment 1M --checkpoint-bytes 2M");
+	crew_follow_begin(c);
 	crew_hire_all(c, CHURN);
 	crew_progress(c, 20);
 	test_store_kill(&s);
