@@ -169,9 +169,10 @@ $(B)/ppdbd: $(call objects,$(SRC_ppdbd)) $(B)/libpp-tools.a $(ENGINE) $(O)/files
 	$(call say,LINK)
 	$(Q)$(CC) $(PP_LDFLAGS) $(LDFLAGS) -o $@ $(inputs) $(LDLIBS)
 
+# Only the command has a screen (ppdb top).
 $(B)/ppdb: $(call objects,$(SRC_ppdb)) $(LAYERS) $(O)/files
 	$(call say,LINK)
-	$(Q)$(CC) $(PP_LDFLAGS) $(LDFLAGS) -o $@ $(inputs) $(LDLIBS)
+	$(Q)$(CC) $(PP_LDFLAGS) $(LDFLAGS) -o $@ $(inputs) $(LDLIBS) -lncursesw -ltinfo
 
 # The only one with HTTP in it.
 $(B)/ppdb-exporter: $(call objects,$(SRC_exporter)) $(LAYERS) $(O)/files

@@ -41,6 +41,7 @@ static const struct command commands[] = {
 	{"tables", "", "the named tables: what they hold, quota, time to live", pp_cmd_tables},
 	{"table", "create NAME [--quota SIZE] [--ttl MS] | drop NAME", "make or remove a named table", pp_cmd_table_command},
 	{"stat", "[--prometheus [--arena FILE]]", "counters, latencies, memory, log", pp_cmd_stat},
+	{"top", "[--interval S] [--count N] [--batch] [--sort COLUMN] [--shards] [--arena FILE]", "what happens in the store now, again and again", pp_cmd_top},
 	{"clients", "", "who is attached, and what each keeps from being freed", pp_cmd_clients},
 	{"mem", "[--all] [--arena FILE]", "where every byte of the memory is", pp_cmd_mem},
 	{"perf", "[--interval SECONDS] [--count N] [--total] [--arena FILE]", "operations, latencies, where the time goes, and advice", pp_cmd_perf},
