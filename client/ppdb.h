@@ -326,26 +326,28 @@ PPDB_API void ppdb_cancel(ppdb_reservation *reservation);
 
 enum ppdb_table_flags {
 	PPDB_CREATE = 1u,   /* make the table if there is none of that name */
-	PPDB_EXCLUSIVE = 2u /* with PPDB_CREATE: PPDB_EXISTS if there is one */
+	PPDB_EXCLUSIVE = 2u, /* with PPDB_CREATE: PPDB_EXISTS if there is one */
+	PPDB_CHANGE = 4u     /* quota_bytes and ttl_ms become those of the table if it is there already */
 };
 
 typedef struct ppdb_table_opts {
 	uint32_t size, flags;  /* sizeof, ppdb_table_flags */
-	uint64_t quota_bytes;  /* of a new table: what its keys and values may take; 0 = no limit */
-	uint64_t ttl_ms;       /* of a new table: time to live of values that are written with ttl_ms 0; 0 = for ever */
+	uint64_t quota_bytes;  /* of a new or changed table: what its keys and values may take; 0 = no limit */
+	uint64_t ttl_ms;       /* of a new or changed table: time to live of values written with ttl_ms 0; 0 = for ever */
 } ppdb_table_opts;
 
 /*
  * Finds the table `name` (1 to 255 bytes, no NUL) and stores its number in *out; with PPDB_CREATE makes it when there is none. The
  * number is good for every process, as long as the table exists and also after restarts, and is never given to another table. Quota and time
- * to live are those of its creation. At most 16,384 tables at a time. It returns when the table is durable, whoever made it.
- * Errors: PPDB_TABLE_UNKNOWN no such table; PPDB_EXISTS; PPDB_FULL too many tables, or the arena; -EINVAL a bad name or ttl_ms, or PPDB_EXCLUSIVE
- * alone; -E2BIG; PPDB_READONLY (PPDB_CREATE on a read-only handle, where there is none); else as ppdb_put.
+ * to live are those of its creation, or of the last PPDB_CHANGE, which holds for writes that begin after it returned: values that are there keep
+ * their time, and a table that is larger than its new quota takes no more until it is smaller. At most 16,384 tables at a time. It returns when the table is durable, whoever made it.
+ * Errors: PPDB_TABLE_UNKNOWN no such table; PPDB_EXISTS; PPDB_FULL too many tables, or the arena; -EINVAL a bad name or ttl_ms, PPDB_EXCLUSIVE
+ * alone or with PPDB_CHANGE; -E2BIG; PPDB_READONLY (a read-only handle: PPDB_CREATE where there is none, PPDB_CHANGE); else as ppdb_put.
  * Quota: a write that would make keys and values together larger gives PPDB_FULL with a sentence that names the table; a delete never does. Each write is counted right
  * after it took place: writers that write at the same moment may pass the check together, each with one write; a writer that is killed between
  * the two leaves the count wrong by that write until the next cold start, which counts anew. Expired values count until they are swept.
  * Threads: any. Blocks as a write does.
- * Crash: the table exists or it does not; ppdbd takes back what a killed call held.
+ * Crash: the table exists or it does not, is changed or not; ppdbd takes back what a killed call held.
  */
 PPDB_API int ppdb_table_open(ppdb *db, const char *name, const ppdb_table_opts *opts, ppdb_table *out);
 

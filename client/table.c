@@ -92,19 +92,22 @@ PPDB_API int ppdb_table_open(ppdb *db, const char *name, const ppdb_table_opts *
 	int rc = pp_session_enter(db, &c.s);
 
 	if (!rc)
-		rc = pp_args_copy(&o, sizeof(o), opts, PPDB_CREATE | PPDB_EXCLUSIVE, "ppdb_table_open");
+		rc = pp_args_copy(&o, sizeof(o), opts, PPDB_CREATE | PPDB_EXCLUSIVE | PPDB_CHANGE, "ppdb_table_open");
 	if (!rc)
 		rc = set_name(&c.wish, name);
 	if (!rc && !out)
 		rc = pp_detail(-EINVAL, "ppdb_table_open: out is not NULL");
-	if (!rc && o.flags == PPDB_EXCLUSIVE)
-		rc = pp_detail(-EINVAL, "PPDB_EXCLUSIVE goes with PPDB_CREATE");
+	if (!rc && o.flags & PPDB_EXCLUSIVE && o.flags != (PPDB_CREATE | PPDB_EXCLUSIVE))
+		rc = pp_detail(-EINVAL, "PPDB_EXCLUSIVE goes with PPDB_CREATE and nothing else");
+	if (!rc && db->readonly && o.flags & PPDB_CHANGE)
+		rc = pp_detail(PPDB_READONLY, "this handle is attached read-only: it can change no table");
 	if (!rc)
 		rc = pp_args_expires(&c.s->map->region, PPDB_TABLE_DEFAULT, o.ttl_ms, &expires);
 	if (rc)
 		return rc;
 	c.wish.create = o.flags & PPDB_CREATE;
 	c.wish.exclusive = o.flags & PPDB_EXCLUSIVE;
+	c.wish.change = o.flags & PPDB_CHANGE;
 	c.wish.quota = o.quota_bytes;
 	c.wish.ttl_ms = o.ttl_ms == PPDB_TTL_NEVER ? 0 : o.ttl_ms;
 	rc = db->readonly ? find_readonly(&c) : run(&c);

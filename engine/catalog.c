@@ -5,6 +5,7 @@
  * house thread compares: it remembers all lines, walks the catalog, and then
  *   FILLING(id), a record    the creator died or is slow: OPEN
  *   FILLING(id), no record   and no read section is left from before it was seen: the creator is gone: FREE
+ *   OPEN(id), a record       who changed it may have died: the line gets its quota and time to live
  *   OPEN(id), no record      the dropper died: DROPPED. (A line is OPEN only after its record was committed, so a walk that begins later meets it.)
  * Dropped tables are swept in turn (engine/sweep.c), again and again. A walk that began when no read section was left from before the drop was seen, and met
  * not one key cell, is the last: no write to that table is under way anywhere, and its line becomes FREE(id). A writer that is stopped inside its
@@ -108,7 +109,8 @@ static void see(struct pp_keeper *k, const struct pp_table_record *rec)
 
 	if (i < c->lines && pp_table_id(c->before[i]) == rec->id)
 		c->seen[i] = true;
-	pp_cas_seq(&lines(k)[i].word, &word, PP_TABLE_WORD(PP_TABLE_OPEN, rec->id));
+	if (pp_cas_seq(&lines(k)[i].word, &word, PP_TABLE_WORD(PP_TABLE_OPEN, rec->id)) || word == PP_TABLE_WORD(PP_TABLE_OPEN, rec->id))
+		pp_table_apply(&k->house, rec); /* who changed it may have died before */
 }
 
 /* Some records; true = the walk is at its end. */

@@ -4,6 +4,8 @@
  * Create. A new id: the catalog's counter (key "\0") goes up by cas to the id behind the chosen one, so no id is ever given twice. Its line of the
  * directory is claimed, FREE -> FILLING(id), before the name is put into the catalog by a write that demands that it is absent; then FILLING
  * -> OPEN. So a record in the catalog always owns its line, and two records never share one.
+ * Change. The record is replaced, by its version; then quota and time to live are stored into the line, until the record still says the same, so
+ * that of two changes the later one stands in both. (The keeper does the same when the catalog changed.)
  * Drop. The record is deleted, by its version; then OPEN -> DROPPED.
  * All of it happens in one read section: a line goes back to FREE only when no section is left that began before it was DROPPED, or
  * FILLING (engine/catalog.c), so nobody who was stopped in here comes back to a line that is another's by now. A write looks
@@ -12,7 +14,7 @@
  * Ordering. [table.enter:word] pairs [table.usable:word]: quota and time to live of the table.
  *
  * Dies inside: after the counter: an id is lost. FILLING without a record: the keeper frees the line. A record, still FILLING: who opens the table
- * next, or the keeper, completes it. The record deleted, still OPEN: the keeper drops it.
+ * next, or the keeper, completes it. A record that was changed, not its line: the keeper stores it. The record deleted, still OPEN: the keeper drops it.
  */
 #include "engine/table.h"
 
@@ -177,16 +179,55 @@ static int create(struct pp_thread *t, const struct pp_table_wish *wish, uint32_
 	return 0;
 }
 
+/* ---- change ----------------------------------------------------------------------------------------------------- */
+
+void pp_table_apply(struct pp_thread *t, const struct pp_table_record *rec)
+{
+	struct pp_table *e = pp_table_line(t->region, rec->id);
+
+	/* The line cannot become another table's in this section. Each word holds for itself. */
+	if (pp_table_id(pp_load_acq(&e->word)) != rec->id)
+		return;
+	if (pp_load_rlx(&e->quota) != rec->quota) /* recheck: the caller looks at the record again */
+		pp_store_rel(&e->quota, rec->quota);
+	if (pp_load_rlx(&e->ttl_ms) != rec->ttl_ms) /* recheck */
+		pp_store_rel(&e->ttl_ms, rec->ttl_ms);
+}
+
+static int change(struct pp_thread *t, const struct pp_table_wish *wish, struct pp_table_record *rec, uint64_t version, uint64_t *tag)
+{
+	struct pp_key k = {PP_TABLE_CATALOG, wish->size, wish->name};
+	struct pp_table_record now;
+	int rc;
+
+	rec->quota = wish->quota;
+	rec->ttl_ms = wish->ttl_ms;
+	rc = write_catalog(t, &k, rec, sizeof(*rec), 0, version, tag);
+	PP_FAULT_POINT("table.change.recorded");
+	if (rc)
+		return rc;
+	for (now = *rec;; *rec = now) {
+		pp_table_apply(t, rec);
+		if (pp_table_look(t, wish->name, wish->size, &now, NULL, NULL) || now.id != rec->id)
+			return 0; /* dropped since: it was changed all the same */
+		if (now.quota == rec->quota && now.ttl_ms == rec->ttl_ms)
+			return 0;
+	}
+}
+
 static int open_once(struct pp_thread *t, const struct pp_table_wish *wish, uint32_t *id, uint64_t *tag)
 {
 	struct pp_table_record rec;
-	int rc = pp_table_look(t, wish->name, wish->size, &rec, NULL, tag);
+	uint64_t version = 0;
+	int rc = pp_table_look(t, wish->name, wish->size, &rec, &version, tag);
 
 	if (!rc && wish->exclusive)
 		return pp_detail(PPDB_EXISTS, "there is a table '%.*s' already", (int)wish->size, wish->name);
 	if (!rc) {
 		*id = rec.id;
-		return enter(t, rec.id) ? 0 : PPDB_CONFLICT; /* the record is gone by now */
+		if (!enter(t, rec.id))
+			return PPDB_CONFLICT; /* the record is gone by now */
+		return wish->change ? change(t, wish, &rec, version, tag) : 0;
 	}
 	return rc == PPDB_TABLE_UNKNOWN && wish->create ? create(t, wish, id, tag) : rc;
 }

@@ -12,7 +12,7 @@
 
 #define PP_TABLE_NAME_MAX 255
 
-/* The value of a name in the catalog; little-endian, immutable. */
+/* The value of a name in the catalog; little-endian. */
 struct pp_table_record {
 	uint32_t id, format;               /* format 1 */
 	uint64_t quota, ttl_ms;            /* 0 = none */
@@ -55,17 +55,21 @@ bool pp_table_record_of(const struct pp_hit *, struct pp_table_record *);
 /* 0 and *rec, or PPDB_TABLE_UNKNOWN. `version` and `tag` of the record too (NULL allowed). Inside a read section. */
 int pp_table_look(struct pp_thread *, const char *name, uint32_t size, struct pp_table_record *rec, uint64_t *version, uint64_t *tag);
 
+/* Stores what the record says into the line, where writes find it. Inside a read section that saw the record. */
+void pp_table_apply(struct pp_thread *, const struct pp_table_record *);
+
 struct pp_table_wish {
 	const char *name;
 	uint32_t size;                     /* 1..PP_TABLE_NAME_MAX */
-	bool create, exclusive;
-	uint64_t quota, ttl_ms;            /* for a new one */
+	bool create, exclusive, change;
+	uint64_t quota, ttl_ms;            /* for a new one, or one that is changed */
 };
 
 /*
  * The table of that name: its id, and the ticket of its creation. PPDB_TABLE_UNKNOWN; with create: PPDB_EXISTS (exclusive), PPDB_FULL (too
  * many tables), and what pp_write gives; then it may be called again.
- * Crash: the table is there or not; an id may be lost, its line comes back.
+ * With change: one that is there gets the wish's quota and time to live; writes that begin afterwards go by them.
+ * Crash: the table is there or not, changed or not; an id may be lost, its line comes back.
  */
 int pp_table_open(struct pp_thread *, const struct pp_table_wish *, uint32_t *id, uint64_t *tag);
 

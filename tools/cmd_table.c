@@ -1,5 +1,5 @@
 /*
- * cmd_table.c - `ppdb tables` and `ppdb table create|drop`: the named tables.
+ * cmd_table.c - `ppdb tables` and `ppdb table create|change|drop`: the named tables.
  */
 #include "tools/cmd.h"
 #include "tools/conf.h"
@@ -76,7 +76,42 @@ int pp_cmd_tables(struct pp_cmd *c, int argc, char **argv)
 	return rc;
 }
 
-static int create_or_drop(const struct pp_cmd *c, bool create, const char *name, const ppdb_table_opts *o)
+/* What a change leaves as it is. */
+struct now {
+	const char *name;
+	ppdb_table_info info;
+	bool found;
+};
+
+static int take_if_named(void *ctx, const ppdb_table_info *t)
+{
+	struct now *n = ctx;
+
+	if (strcmp(t->name, n->name))
+		return 0;
+	n->info = *t;
+	n->found = true;
+	return 0;
+}
+
+static int change(ppdb *db, const char *name, const char *quota, const uint64_t *ttl_ms, ppdb_table_opts *o)
+{
+	struct now now = {.name = name};
+	ppdb_table table;
+	int rc = ppdb_table_list(db, take_if_named, &now);
+
+	if (!rc && !now.found)
+		return PPDB_TABLE_UNKNOWN;
+	if (!quota)
+		o->quota_bytes = now.info.quota_bytes;
+	o->ttl_ms = *ttl_ms == UINT64_MAX ? now.info.ttl_ms : *ttl_ms;
+	return rc ? rc : ppdb_table_open(db, name, o, &table);
+}
+
+enum verb { CREATE, CHANGE, DROP, VERBS };
+static const char *const verbs[VERBS] = {"create", "change", "drop"};
+
+static int do_it(const struct pp_cmd *c, enum verb verb, const char *name, const char *quota, const uint64_t *ttl_ms, ppdb_table_opts *o)
 {
 	struct pp_json j = {.out = stdout};
 	ppdb_table table = 0;
@@ -85,7 +120,7 @@ static int create_or_drop(const struct pp_cmd *c, bool create, const char *name,
 
 	if (rc)
 		return rc;
-	rc = create ? ppdb_table_open(db, name, o, &table) : ppdb_table_drop(db, name);
+	rc = verb == CREATE ? ppdb_table_open(db, name, o, &table) : verb == CHANGE ? change(db, name, quota, ttl_ms, o) : ppdb_table_drop(db, name);
 	if (rc == PPDB_EXISTS) {
 		pp_cmd_note(c, "there is a table '%s' already", name);
 		rc = PP_EXIT_NO;
@@ -94,7 +129,7 @@ static int create_or_drop(const struct pp_cmd *c, bool create, const char *name,
 		rc = PP_EXIT_NO;
 	} else if (rc) {
 		rc = pp_cmd_fail(c, rc, NULL);
-	} else if (create && c->json) {
+	} else if (verb == CREATE && c->json) {
 		pp_json_open(&j, NULL, '{');
 		pp_json_u64(&j, "table", table);
 		pp_json_close(&j, '}');
@@ -105,19 +140,26 @@ static int create_or_drop(const struct pp_cmd *c, bool create, const char *name,
 
 int pp_cmd_table_command(struct pp_cmd *c, int argc, char **argv)
 {
-	ppdb_table_opts o = {.size = sizeof(o), .flags = PPDB_CREATE | PPDB_EXCLUSIVE};
+	static const uint32_t flags[VERBS] = {PPDB_CREATE | PPDB_EXCLUSIVE, PPDB_CHANGE, 0};
+	ppdb_table_opts o = {.size = sizeof(o)};
+	uint64_t ttl_ms = UINT64_MAX; /* not given */
 	const char *quota = NULL;
-	const struct pp_opt opts[] = {{"quota", PP_OPT_TEXT, &quota}, {"ttl", PP_OPT_U64, &o.ttl_ms}, {NULL, 0, NULL}};
-	bool create;
+	const struct pp_opt opts[] = {{"quota", PP_OPT_TEXT, &quota}, {"ttl", PP_OPT_U64, &ttl_ms}, {NULL, 0, NULL}};
+	enum verb verb = CREATE;
 
 	if (pp_cmd_options(c, argc, argv, opts, 2, 2) < 0)
 		return PP_EXIT_USAGE;
-	create = !strcmp(argv[1], "create");
-	if (!create && strcmp(argv[1], "drop"))
-		return pp_cmd_usage(c, "'create' or 'drop', not '%s'", argv[1]);
-	if (!create && (quota || o.ttl_ms))
-		return pp_cmd_usage(c, "--quota and --ttl go with 'create'");
-	if (quota && (pp_conf_size(quota, &o.quota_bytes) || !o.quota_bytes))
+	while (verb < VERBS && strcmp(argv[1], verbs[verb]))
+		verb++;
+	if (verb == VERBS)
+		return pp_cmd_usage(c, "'create', 'change' or 'drop', not '%s'", argv[1]);
+	if (verb == DROP && (quota || ttl_ms != UINT64_MAX))
+		return pp_cmd_usage(c, "--quota and --ttl go with 'create' and 'change'");
+	if (verb == CHANGE && !quota && ttl_ms == UINT64_MAX)
+		return pp_cmd_usage(c, "'change' needs --quota, --ttl or both");
+	if (quota && (pp_conf_size(quota, &o.quota_bytes) || (!o.quota_bytes && verb == CREATE)))
 		return pp_cmd_usage(c, "--quota needs a size such as 64M, not '%s'", quota);
-	return create_or_drop(c, create, argv[2], &o);
+	o.flags = flags[verb];
+	o.ttl_ms = ttl_ms == UINT64_MAX ? 0 : ttl_ms;
+	return do_it(c, verb, argv[2], quota, &ttl_ms, &o);
 }

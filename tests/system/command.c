@@ -126,6 +126,13 @@ Test(command, named_tables)
 	expect(2, "$P table make t");
 	expect(2, "$P table drop t --quota 1K");
 	expect(2, "$P table create v --quota much");
+	expect(0, "$P table change t --ttl 5000 && $P tables --json");
+	cr_assert(strstr(out, "\"quota_bytes\": 1024") && strstr(out, "\"ttl_ms\": 5000"), "%s", out);
+	expect(0, "$P table change t --ttl 0 --quota 0 && $P tables --json");
+	cr_assert(!strstr(out, "\"quota_bytes\": 1024") && !strstr(out, "\"ttl_ms\": 5000"), "%s", out);
+	expect(0, "$P table change t --quota 1K");
+	expect(1, "$P table change none --quota 1K");
+	expect(2, "$P table change t");
 	expect(4, "$P table create v --ttl 18446744073709551614");
 	expect(0, "$P put k in-t --table t && $P put k in-u --table=u && $P put k in-default");
 	expect(0, "$P get k --table t && $P get k --table u && $P get k");

@@ -286,6 +286,86 @@ Test(tables, quota)
 	test_store_stop(&s);
 }
 
+static void change_and_die(void *arg)
+{
+	ppdb_table_opts o = {.size = sizeof(o), .flags = PPDB_CHANGE, .quota_bytes = 4200, .ttl_ms = 3600000};
+	ppdb *db = test_store_attach(&s, 0);
+	ppdb_table t;
+
+	(void)arg;
+	test_require(!pp_fault_set("table.change.recorded=kill:1"), "the point is not understood");
+	ppdb_table_open(db, "small", &o, &t);
+	_exit(1);
+}
+
+static unsigned fill_up(ppdb *db, ppdb_table t, unsigned n)
+{
+	char value[200] = {0}, key[16];
+
+	while (!ppdb_put(db, t, number_key(key, n), (ppdb_slice){value, sizeof(value)}, &async, NULL))
+		n++;
+	return n;
+}
+
+/* Quota and time to live of a table change under its writers, by somebody who dies in the middle too, and stay so. */
+Test(tables, change)
+{
+	ppdb_table t, same;
+	struct census c;
+	ppdb_item item;
+	ppdb_view *v;
+	unsigned n;
+	int status;
+	ppdb *db;
+	pid_t pid;
+
+	test_begin(100);
+	test_store_start(&s, "");
+	db = test_store_attach(&s, 0);
+	test_expect(PPDB_TABLE_UNKNOWN, open_table(db, "small", PPDB_CHANGE, 1, 0, &t));
+	test_expect(-EINVAL, open_table(db, "small", PPDB_CREATE | PPDB_EXCLUSIVE | PPDB_CHANGE, 1, 0, &t));
+	test_ok(open_table(db, "small", PPDB_CREATE | PPDB_CHANGE, 2100, 0, &t));
+	n = fill_up(db, t, 0);
+	test_require(n == 10, "%u values fit", n);
+	test_ok(open_table(db, "small", PPDB_CREATE | PPDB_CHANGE, 3150, 0, &same));
+	n = fill_up(db, t, n);
+	test_require(same == t && n == 15, "%u values fit", n);
+	test_ok(open_table(db, "small", PPDB_CHANGE, 1000, 0, &same));
+	test_expect(PPDB_FULL, ppdb_put(db, t, PPDB_S("k"), PPDB_S("v"), &async, NULL));
+	test_ok(open_table(db, "small", 0, 77, 77, &same)); /* without the flag: as it is */
+	c = list(db, "small");
+	test_require(c.found.quota_bytes == 1000 && c.found.keys == 15, "quota %llu, %llu keys", (unsigned long long)c.found.quota_bytes,
+		(unsigned long long)c.found.keys);
+	if (pp_fault_built()) {
+		pid = test_spawn(change_and_die, NULL);
+		test_require(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status), "it was not killed");
+		for (unsigned i = 0; fill_up(db, t, n) != 20; i++) {
+			test_require(i < 300, "ppdbd does not complete the change");
+			test_sleep_ms(100);
+		}
+	} else {
+		test_ok(open_table(db, "small", PPDB_CHANGE, 4200, 3600000, &same));
+		test_require(fill_up(db, t, n) == 20, "another number of values fits");
+	}
+	test_ok(ppdb_detach(db));
+	test_store_cold(&s);
+	db = test_store_attach(&s, 0);
+	c = list(db, "small");
+	test_require(c.found.quota_bytes == 4200 && c.found.ttl_ms == 3600000, "quota %llu, time to live %llu", (unsigned long long)c.found.quota_bytes,
+		(unsigned long long)c.found.ttl_ms);
+	test_ok(ppdb_put(db, t, number_key((char[16]){0}, 0), PPDB_S("v"), NULL, NULL));
+	test_ok(ppdb_view_begin(db, PPDB_VIEW_LATEST, &v));
+	test_ok(ppdb_view_get(v, t, number_key((char[16]){0}, 0), &item));
+	test_require(item.expires_ms, "the new time to live is not given");
+	ppdb_view_end(v);
+	test_ok(ppdb_detach(db));
+	db = test_store_attach(&s, PPDB_RDONLY);
+	test_expect(PPDB_READONLY, open_table(db, "small", PPDB_CHANGE, 1, 0, &t));
+	test_ok(ppdb_detach(db));
+	test_store_check(&s, true);
+	test_store_stop(&s);
+}
+
 /* A batch over tables: all or nothing for quotas and dropped tables too, and counted; its puts get their table's time to live. */
 Test(tables, batches)
 {
