@@ -1,5 +1,5 @@
 /*
- * cmd_dump.c - `ppdb dump`: all records of a table in key order, in the format that `ppdb load` and `ppdb restore` read, or in mdb_load's.
+ * cmd_dump.c - `ppdb dump`: all records of a table as of one moment, in key order, in the format that `ppdb load` and `ppdb restore` read, or in mdb_load's.
  *
  * For mdb_load the records are counted first, since the header says how large the database may become.
  */
@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define REFRESH_RECORDS 1000u
 #define LMDB_KEY_MAX 511u
 #define MAP_SPARE (UINT64_C(64) << 20)
 
@@ -32,29 +31,22 @@ static void take(struct mdb_dump *d, const ppdb_item *item)
 	pp_text_mdb_print_bytes(stdout, d->print, item->value.data, item->value.size);
 }
 
-static int walk(struct mdb_dump *d, ppdb *db, ppdb_table table)
+static int walk(struct mdb_dump *d, ppdb_view *view, ppdb_table table)
 {
-	ppdb_view *view = NULL;
 	ppdb_iter *iter = NULL;
 	ppdb_item item;
-	uint64_t n = 0;
-	int rc = ppdb_view_begin(db, PPDB_VIEW_LATEST, &view);
+	int rc = ppdb_iter_open(view, table, NULL, &iter);
 
-	if (!rc)
-		rc = ppdb_iter_open(view, table, NULL, &iter);
-	while (!rc && !(rc = ppdb_iter_next(iter, &item)) && !ferror(stdout)) {
+	while (!rc && !(rc = ppdb_iter_next(iter, &item)) && !ferror(stdout))
 		take(d, &item);
-		if (++n % REFRESH_RECORDS == 0)
-			rc = ppdb_view_refresh(view);
-	}
 	ppdb_iter_close(iter);
-	ppdb_view_end(view);
 	return rc == PPDB_NOTFOUND ? 0 : rc;
 }
 
 static int dump_mdb(struct mdb_dump *d)
 {
 	static char buffer[1 << 16];
+	ppdb_view *view = NULL;
 	ppdb_table table;
 	ppdb *db;
 	int rc = pp_cmd_attach(d->c, PPDB_RDONLY, &db), failed;
@@ -65,12 +57,14 @@ static int dump_mdb(struct mdb_dump *d)
 	rc = pp_cmd_table(d->c, db, &table);
 	if (!rc) {
 		d->counting = true;
-		failed = walk(d, db, table);
+		failed = ppdb_view_begin(db, PPDB_VIEW_FRESH, &view);
+		if (!failed)
+			failed = walk(d, view, table);
 		d->counting = false;
 		if (!failed) {
 			/* pages of LMDB are at least a quarter full */
 			pp_text_mdb_print_header(stdout, d->print, d->c->table, (4 * d->bytes + MAP_SPARE) >> 20 << 20);
-			failed = walk(d, db, table);
+			failed = walk(d, view, table);
 		}
 		if (failed)
 			rc = pp_cmd_fail(d->c, failed, "stopped in the middle");
@@ -79,6 +73,7 @@ static int dump_mdb(struct mdb_dump *d)
 	}
 	if (!rc && d->long_keys)
 		pp_cmd_note(d->c, "%" PRIu64 " keys are longer than the %u bytes that LMDB takes as it is usually built", d->long_keys, LMDB_KEY_MAX);
+	ppdb_view_end(view);
 	ppdb_detach(db);
 	return rc;
 }

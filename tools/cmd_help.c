@@ -90,7 +90,8 @@ static const struct { const char *command, *text; } helps[] = {
 		"  ppdb scan --from user/ --to user0 --reverse --limit 1 # the last one\n"
 		"  ppdb scan --count\n"},
 	{"load",
-		"Stores the records of a file, or of stdin: KEY<TAB>VALUE a line, as scan and dump print them. A bad line is an error with its number. All of it is\n"
+		"Stores the records of a file, or of stdin: KEY<TAB>VALUE a line, as scan and dump print them. A record that has expired (dump --expires)\n"
+		"is left out. A bad line is an error with its number. All of it is\n"
 		"on disk when it ends with 0. Progress goes to stderr when that is a terminal.\n\n"
 		"  --procs N      N processes, each with a part of the file (1); stdin is kept in a temporary file then\n"
 		"  --batch N      records between two waits for the disk (4096)\n"
@@ -108,8 +109,10 @@ static const struct { const char *command, *text; } helps[] = {
 		"Prints all records of a table as they are at one moment, in the format that load and restore read.\n\n"
 		"  --format F     ppdb: KEY<TAB>VALUE a line; mdb: what LMDB's mdb_load reads (ppdb)\n"
 		"  --print        mdb: printable bytes as they are, as mdb_dump -p\n"
+		"  --expires      a third field: @ and when the record expires, milliseconds since 1970, or @never\n"
 		TABLE "\n"
 		"  ppdb dump >records.tsv\n"
+		"  ppdb dump --expires >records-and-times.tsv\n"
 		"  ppdb dump --format mdb | mdb_load lmdb-copy\n"},
 	{"restore",
 		"Stores what dump, or LMDB's mdb_dump, printed. It is read twice: all lines must be good before anything is stored. Keys that are in the store and\n"
@@ -141,11 +144,13 @@ static const struct { const char *command, *text; } helps[] = {
 		"  ppdb tables\n"
 		"  ppdb tables --json | jq -r '.[].name'\n"},
 	{"table",
-		"Makes a table, or removes one with all that is in it. A table is a keyspace of its own. Exit 1 when it is there already, or not there.\n\n"
+		"Makes a table, changes its quota or time to live, or removes it with all that is in it. A table is a keyspace of its own. Exit 1 when it is there\n"
+		"already, or not there. What a change does not name stays; 0 takes it away.\n\n"
 		"  --quota SIZE   what its keys and values may take (K, M, G)\n"
 		"  --ttl MS       time to live of values that are stored without one\n\n"
 		"  ppdb table create birds --quota 64M\n"
 		"  ppdb put robin red --table birds && ppdb scan --table birds\n"
+		"  ppdb table change birds --quota 0\n"
 		"  ppdb table drop birds\n"},
 	{"check",
 		"Walks the whole store and verifies every invariant; it may be in use. Exit 4 when something is wrong, with a sentence for each problem. With\n"

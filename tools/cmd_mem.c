@@ -292,9 +292,9 @@ static const char help_text[] =
 	"value_bytes, memory_bytes), class (block_bytes, 0 = whole pages; bytes, live), key_sizes and value_sizes ([i]: how many have\n"
 	"less than 2^i bytes, and at least half of that), doctor (sentences). With --interval one object a line: seconds, committed_bytes, live_bytes,\n"
 	"limbo_bytes, keys, live_bytes_per_second, keys_per_second, full_in_seconds (left out when it does not grow).\n\n"
-	"  ppdb mem                       what takes the memory?\n"
-	"  ppdb mem --interval 10         how fast does it grow, when will it be full?\n"
-	"  ppdb mem --json | jq .doctor   what should be done?\n";
+	"  ppdb mem                          what takes the memory?\n"
+	"  ppdb mem --interval 1 --count 3   how fast does it grow, when will it be full?\n"
+	"  ppdb mem --json | jq .doctor      what should be done?\n";
 
 static int show(const struct pp_cmd *c, struct pp_region *r, bool all)
 {

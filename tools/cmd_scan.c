@@ -1,6 +1,6 @@
 /*
  * cmd_scan.c - `ppdb scan`: records in key order as text. Reads the newest values as it goes (a LATEST view); the view is
- * refreshed now and then, so that a slow reader of the pipe pins little memory.
+ * refreshed now and then, so that a slow reader of the pipe pins little memory. For `ppdb dump` it reads one snapshot.
  */
 #include "tools/cmd.h"
 #include "tools/text_escape.h"
@@ -66,7 +66,7 @@ static int scan_view(const struct pp_cmd *c, const struct pp_cmd_range *s, ppdb_
 		bytes += item.value.size;
 		if (s->limit && n == s->limit)
 			break;
-		if (n % REFRESH_RECORDS == 0 || bytes >= REFRESH_BYTES) {
+		if (!s->dump && (n % REFRESH_RECORDS == 0 || bytes >= REFRESH_BYTES)) {
 			bytes = 0;
 			rc = ppdb_view_refresh(view);
 		}
@@ -89,7 +89,7 @@ static int scan(const struct pp_cmd *c, const struct pp_cmd_range *s, ppdb *db)
 
 	if (rc)
 		return rc;
-	rc = ppdb_view_begin(db, PPDB_VIEW_LATEST, &view);
+	rc = ppdb_view_begin(db, s->dump ? PPDB_VIEW_FRESH : PPDB_VIEW_LATEST, &view);
 	if (!rc)
 		rc = ppdb_iter_open(view, table, &s->range, &iter);
 	if (!rc)

@@ -269,3 +269,40 @@ Test(restore, expiry)
 	expect(2, "$P dump --format mdb --expires");
 	finish();
 }
+
+/* A dump is of one moment, whatever is written meanwhile: two counters that a batch raises together never differ in it. */
+static void raise_both(void *arg)
+{
+	ppdb *own = test_store_attach(&s, 0);
+	ppdb_batch *b;
+	char text[24];
+
+	test_ok(ppdb_batch_new(own, &b));
+	for (unsigned i = 1; !*(_Atomic int *)arg; i++) {
+		ppdb_slice value = {text, (size_t)sprintf(text, "%u", i)};
+		ppdb_wopts o = {.size = sizeof(o), .flags = PPDB_ASYNC};
+
+		ppdb_batch_clear(b);
+		test_ok(ppdb_batch_put(b, 0, PPDB_S("a"), value, NULL));
+		test_ok(ppdb_batch_put(b, 0, PPDB_S("z"), value, NULL));
+		test_ok(ppdb_write(own, b, &o, NULL, NULL));
+	}
+	ppdb_batch_free(b);
+	test_ok(ppdb_detach(own));
+}
+
+Test(restore, one_moment)
+{
+	_Atomic int *done = test_shared(sizeof(*done));
+	pid_t pid;
+
+	begin();
+	fill(0, 3000, 5, true);
+	expect(0, "$P put a 0 && $P put z 0");
+	pid = test_spawn(raise_both, (void *)done);
+	expect(0, "for i in 1 2 3 4 5 6 7 8; do $P dump >d || exit 9; [ $(awk -F '\\t' '$1 == \"a\" {print $2}' d) = $(awk -F '\\t' '$1 == \"z\" {print $2}' d) ] || exit 8; done");
+	expect(0, "$P dump --format mdb --print >d; grep -A1 '^ a$' d | tail -n 1 >a && grep -A1 '^ z$' d | tail -n 1 >z && cmp a z");
+	*done = 1;
+	test_join(pid);
+	finish();
+}
