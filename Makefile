@@ -321,6 +321,7 @@ $(B)/man: docs/make-man client/ppdb.h $(BINS)
 
 .PHONY: install uninstall clean help
 AT := $(DESTDIR)$(PREFIX)
+COMPLETIONS := $(AT)/share/bash-completion/completions
 install: all $(B)/man ## install below DESTDIR and PREFIX (/usr/local)
 	install -d '$(AT)/bin' '$(AT)/lib/pkgconfig' '$(AT)/include'
 	install -m 755 $(BINS) '$(AT)/bin'
@@ -330,7 +331,10 @@ install: all $(B)/man ## install below DESTDIR and PREFIX (/usr/local)
 	install -m 644 $(B)/libppdb-client.a '$(AT)/lib'
 	install -m 644 client/ppdb.h '$(AT)/include'
 	for s in 1 3 8; do install -d "$(AT)/share/man/man$$s" && cp -RP $(B)/man/man$$s/* "$(AT)/share/man/man$$s"; done
-	install -d '$(AT)/share/ppdb/monitoring'
+	install -d '$(AT)/share/ppdb/monitoring' '$(COMPLETIONS)'
+	install -m 644 tools/completion/ppdb.bash '$(COMPLETIONS)/ppdb'
+	ln -sf ppdb '$(COMPLETIONS)/ppdbd'
+	ln -sf ppdb '$(COMPLETIONS)/ppdb-exporter'
 	install -m 644 tools/monitoring/* '$(AT)/share/ppdb/monitoring'
 	sed -e 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' client/ppdb-client.pc.in \
 		> '$(AT)/lib/pkgconfig/ppdb-client.pc'
@@ -338,6 +342,7 @@ install: all $(B)/man ## install below DESTDIR and PREFIX (/usr/local)
 uninstall: ## remove what install put there
 	rm -f $(foreach b,ppdbd ppdb ppdb-exporter,'$(AT)/bin/$(b)') '$(AT)/include/ppdb.h' '$(AT)/lib/pkgconfig/ppdb-client.pc'
 	rm -f '$(AT)/lib/'libppdb-client.a '$(AT)/lib/'libppdb-client.so*
+	rm -f $(foreach b,ppdbd ppdb ppdb-exporter,'$(COMPLETIONS)/$(b)')
 	rm -rf '$(AT)/share/ppdb' '$(AT)/share/man/man1/'ppdb.1 '$(AT)/share/man/man1/'ppdb-*.1 '$(AT)/share/man/man3/'ppdb[-_]*.3 '$(AT)/share/man/man8/'ppdb*.8
 
 clean: ## remove build/
