@@ -30,7 +30,7 @@ static const char things[] =
 /* These go on until they are interrupted, or for long: that they are still at work after a while is well. */
 static bool goes_on(const char *line)
 {
-	static const char *const names[] = {"ppdb watch", "ppdb top", "ppdb stall --watch", "ppdb bench", "ppdb tune", "ppdb perf", "ppdb-exporter", "--foreground"};
+	static const char *const names[] = {"ppdb watch", "ppdb top", "ppdb stall --watch", "ppdb mem --interval", "ppdb bench", "ppdb tune", "ppdb perf", "ppdb-exporter", "--foreground"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (strstr(line, names[i]))
