@@ -169,10 +169,10 @@ $(B)/ppdbd: $(call objects,$(SRC_ppdbd)) $(B)/libpp-tools.a $(ENGINE) $(O)/files
 	$(call say,LINK)
 	$(Q)$(CC) $(PP_LDFLAGS) $(LDFLAGS) -o $@ $(inputs) $(LDLIBS)
 
-# Only the command has a screen (ppdb top).
+# Only the command has a screen (ppdb top) and reads JSON (ppdb perf).
 $(B)/ppdb: $(call objects,$(SRC_ppdb)) $(LAYERS) $(O)/files
 	$(call say,LINK)
-	$(Q)$(CC) $(PP_LDFLAGS) $(LDFLAGS) -o $@ $(inputs) $(LDLIBS) -lncursesw -ltinfo
+	$(Q)$(CC) $(PP_LDFLAGS) $(LDFLAGS) -o $@ $(inputs) $(LDLIBS) -lncursesw -ltinfo -ljansson
 
 # The only one with HTTP in it.
 $(B)/ppdb-exporter: $(call objects,$(SRC_exporter)) $(LAYERS) $(O)/files
@@ -227,7 +227,7 @@ deps: ## install the Debian packages that are missing
 # Models that are searched in seconds, with all their mutants.
 QUICK_MODELS := bell claim epoch_cut feed floor hint ring wait
 test: ## install what is missing, build, run the whole default suite
-	@.ci/install-deps build test model
+	@.ci/install-deps build test model browser
 	$(AGAIN) tests layers
 	$(AGAIN) VARIANT=fault tests
 	@tests/model/run $(QUICK_MODELS)

@@ -44,7 +44,7 @@ static const struct command commands[] = {
 	{"top", "[--interval S] [--count N] [--batch] [--sort COLUMN] [--shards] [--arena FILE]", "what happens in the store now, again and again", pp_cmd_top},
 	{"clients", "", "who is attached, and what each keeps from being freed", pp_cmd_clients},
 	{"mem", "[--all] [--interval S [--count N]] [--arena FILE]", "where every byte of the memory is", pp_cmd_mem},
-	{"perf", "[--interval SECONDS] [--count N] [--total] [--arena FILE]", "operations, latencies, where the time goes, and advice", pp_cmd_perf},
+	{"perf", "[--interval SECONDS] [--count N] [--total] [--record FILE] [--html FILE] [--from FILE] [--arena FILE] | --diff FILE FILE", "operations, latencies, where the time goes, and advice", pp_cmd_perf},
 	{"stall", "[--apart MS] [--watch] [--arena FILE]", "who stands still, and in what", pp_cmd_stall},
 	{"check", "[--quiet] | --offline DIR", "verify every invariant and account for every byte, or read a store's files from end to end",
 		pp_cmd_check},

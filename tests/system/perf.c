@@ -1,5 +1,6 @@
 /*
- * perf.c - `ppdb perf` from outside: the numbers of a known load, of clients at work, and with a daemon that is stopped or dead.
+ * perf.c - `ppdb perf` from outside: the numbers of a known load, of clients at work, and with a daemon that is stopped or dead; recordings, what
+ * changed between two, and the report in a real browser.
  */
 #include "client/ppdb.h"
 #include "tests/lib/store.h"
@@ -9,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 TestSuite(perf, .fini = test_stores_end, .timeout = 300);
@@ -186,4 +189,196 @@ Test(perf, what_it_says_when_asked_wrongly)
 	snprintf(command, sizeof(command), "perf --arena %s.not-there", s.arena);
 	cr_assert_eq(test_store_command(&s, command, out, sizeof(out)), 3);
 	test_store_end(&s);
+}
+
+/* ---- recordings and reports ------------------------------------------------------------------------------------- */
+
+static char path[4][160];
+enum { FIRST, SECOND, REPORT, SEEN };
+
+static int command(const char *words)
+{
+	return test_store_command(&s, words, out, sizeof(out));
+}
+
+/* A recording while somebody works, until it holds what the reports are to show. */
+static void record(unsigned which, struct load *load)
+{
+	char words[400];
+	pid_t pid;
+
+	load->go_on = test_shared(sizeof(*load->go_on));
+	*load->go_on = 1;
+	pid = test_spawn(work, load);
+	for (unsigned i = 0; i < 60; i++) {
+		snprintf(words, sizeof(words), "perf --interval 0.2 --count 4 --record %s", path[which]);
+		test_require(!command(words), "%s", out);
+		snprintf(words, sizeof(words), "--json perf --from %s", path[which]);
+		test_require(!command(words), "%s", out);
+		if (number("operations", "get", "timed") > 100 && (!load->durable || number("phases", "wake", "timed") > 50))
+			break;
+	}
+	*load->go_on = 0;
+	test_join(pid);
+}
+
+static void prepare(void)
+{
+	static const char *const names[] = {"first.json", "second.json", "report.html", "seen.png"};
+
+	test_store_start(&s, "--memory 64M --wal-segment 4M --shards 4");
+	for (unsigned i = 0; i < 4; i++)
+		snprintf(path[i], sizeof(path[i]), "%s/%s", s.dir, names[i]);
+}
+
+Test(perf, recordings_are_read_again_and_compared)
+{
+	struct load both = {.gets = 256, .puts = 64, .durable = 2}, reads = {.gets = 256};
+	double gets, seconds;
+	char words[400];
+	FILE *f;
+	int rc;
+
+	test_begin(200);
+	prepare();
+	record(FIRST, &both);
+	gets = number("operations", "get", "count");
+	seconds = number("seconds", NULL, NULL);
+	cr_assert(seconds >= 0.8, "four intervals of 0.2 s are %f", seconds);
+	record(SECOND, &reads);
+	cr_assert_eq(number("operations", "put", "count"), 0);
+
+	/* no store is needed for what was recorded */
+	test_store_stop(&s);
+	snprintf(words, sizeof(words), "perf --from %s", path[FIRST]);
+	test_require(!command(words) && strstr(out, "get ") && strstr(out, "commits "), "%s", out);
+	snprintf(words, sizeof(words), "perf --diff %s %s", path[FIRST], path[FIRST]);
+	cr_assert_eq(command(words), 0);
+	test_require(strstr(out, "Nothing got slower.") && strstr(out, "The work is the same."), "%s", out);
+	snprintf(words, sizeof(words), "--json perf --diff %s %s", path[FIRST], path[SECOND]);
+	rc = command(words);
+	test_require(rc == 0 || rc == 1, "%d: %s", rc, out);
+	test_require(strstr(out, "\"what\": \"put\"") && strstr(out, "100 % less"), "%s", out);
+
+	/* a recorder that was killed leaves a last line that is not whole: it is left out */
+	f = fopen(path[FIRST], "a");
+	fputs("{\"ppdb_perf\": 1, \"at_", f);
+	fclose(f);
+	snprintf(words, sizeof(words), "--json perf --from %s", path[FIRST]);
+	test_require(!command(words), "%s", out);
+	cr_assert_eq(number("operations", "get", "count"), gets);
+	f = fopen(path[FIRST], "a");
+	fputs("\n", f);
+	fclose(f);
+	cr_assert_eq(command(words), 4);
+	test_require(strstr(out, "line 5 is no interval"), "%s", out);
+	snprintf(words, sizeof(words), "perf --from %s.not-there", path[FIRST]);
+	cr_assert_eq(command(words), 4);
+	cr_assert_eq(command("perf --diff one"), 2);
+	cr_assert_eq(command("perf --html x --count 0"), 2);
+	test_store_end(&s);
+}
+
+static const char *browser(void)
+{
+	static const char *const places[] = {"/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"};
+
+	for (unsigned i = 0; i < sizeof(places) / sizeof(*places); i++)
+		if (!access(places[i], X_OK))
+			return places[i];
+	return NULL;
+}
+
+/* What the browser prints, its console included, is in `out`. */
+static void browse(const char *what, const char *colours)
+{
+	char program[64], profile[200], url[200], log[200], one[256], two[256];
+	char *argv[] = {program, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1400,2600", "--enable-logging=stderr",
+		"--disable-background-networking", "--disable-component-update", "--no-first-run", profile, one, two, url, NULL};
+	ssize_t n;
+	FILE *f;
+	int status;
+
+	snprintf(program, sizeof(program), "%s", browser());
+	snprintf(profile, sizeof(profile), "--user-data-dir=%s/profile", s.dir);
+	snprintf(one, sizeof(one), "%s", what);
+	snprintf(two, sizeof(two), "--blink-settings=preferredColorScheme=%s", colours);
+	snprintf(url, sizeof(url), "file://%s", path[REPORT]);
+	snprintf(log, sizeof(log), "%s/browser", s.dir);
+	unlink(log);
+	status = test_collect(test_exec(argv, log), true);
+	f = fopen(log, "r");
+	n = f ? (ssize_t)fread(out, 1, sizeof(out) - 1, f) : 0;
+	out[n > 0 ? n : 0] = '\0';
+	if (f)
+		fclose(f);
+	test_require(WIFEXITED(status) && !WEXITSTATUS(status), "the browser ended with %d: %s", status, out);
+	test_require(!strstr(out, "CONSOLE"), "something is wrong with the page, or it wanted something from elsewhere: %s", out);
+}
+
+static unsigned count_of(const char *what)
+{
+	unsigned n = 0;
+
+	for (const char *at = out; (at = strstr(at, what)); at += strlen(what))
+		n++;
+	return n;
+}
+
+static void screenshot(const char *colours, struct stat *st)
+{
+	char what[200];
+
+	unlink(path[SEEN]);
+	snprintf(what, sizeof(what), "--screenshot=%s", path[SEEN]);
+	browse(what, colours);
+	test_require(!stat(path[SEEN], st) && st->st_size > 50000, "the picture has %lld bytes: %s", (long long)st->st_size, out);
+}
+
+Test(perf, the_report_in_a_real_browser)
+{
+	static const char *const elsewhere[] = {"http:", "https:", "src=", "href=", "url(", "@import", "<script"};
+	struct load load = {.gets = 256, .puts = 64, .durable = 2};
+	struct stat light, dark;
+	char words[400];
+
+	test_begin(250);
+	prepare();
+	record(FIRST, &load);
+	test_store_stop(&s);
+	snprintf(words, sizeof(words), "perf --from %s --html %s", path[FIRST], path[REPORT]);
+	test_require(!command(words), "%s", out);
+	snprintf(words, sizeof(words), "perf --from %s --html -", path[FIRST]);
+	test_require(!command(words), "%s", out);
+	for (unsigned i = 0; i < sizeof(elsewhere) / sizeof(*elsewhere); i++)
+		test_require(!strstr(out, elsewhere[i]), "the report is not whole in itself: it has %s", elsewhere[i]);
+	test_require(!strstr(out, "nan") && !strstr(out, "inf"), "a number that is none: %s", out);
+	if (!browser())
+		cr_skip_test("no browser here; .ci/install-deps browser installs one");
+	browse("--dump-dom", "1");
+	/* rates and latencies of get, put and wait, both distributions, phases, their bar, two of commits */
+	cr_assert_eq(count_of("<svg"), 12, "%u plots in %s", count_of("<svg"), out);
+	cr_assert_geq(count_of("class=\"line s"), 6 + 6 + 3 + 6 + 6 + 2);
+	cr_assert_eq(count_of("d=\"\""), 0, "a line without a point: %s", out);
+	test_require(strstr(out, "id=\"operations\"") && strstr(out, "id=\"shards\"") && strstr(out, "id=\"clients\"") && strstr(out, "</html>"), "%s", out);
+	screenshot("1", &light);
+	screenshot("0", &dark);
+	cr_assert_neq(light.st_size, dark.st_size, "dark is not light");
+	test_store_end(&s);
+}
+
+Test(perf, a_report_of_the_live_store)
+{
+	char words[400];
+	FILE *f;
+
+	test_begin(120);
+	prepare();
+	snprintf(words, sizeof(words), "perf --interval 0.05 --count 2 --html %s", path[REPORT]);
+	test_require(!command(words), "%s", out);
+	f = fopen(path[REPORT], "r");
+	test_require(f && fread(out, 1, sizeof(out) - 1, f) > 1000, "there is no report");
+	fclose(f);
+	test_require(strstr(out, "Nothing stands out.") && strstr(out, "</html>"), "%s", out);
+	test_store_stop(&s);
 }
