@@ -123,7 +123,8 @@ void crew_judge_own(struct crew *c, ppdb *db, unsigned index);
 struct crew_memory {
 	uint64_t keys, live, limbo, committed;
 };
-/* Before anything is measured: what tables and bookmarks leave for good (the counter of ids) is there then. */
+/* Before anything is measured: what tables leave for good, the key that counts their numbers, is there then. */
+#define CREW_KEPT_KEYS 1
 void crew_prime(ppdb *db);
 /*
  * The changes: from now on, before FEED is hired; all of them were handed out, when nobody writes any more; no bookmark is left. With handles of

@@ -78,6 +78,7 @@ bool crew_put(struct crew_self *s, const char *key, const void *value, size_t si
 bool crew_renew(struct crew_self *s);
 /* A stamped value of random size in s->buf. */
 size_t crew_fill(struct crew_self *s, uint64_t key);
+size_t crew_fill_size(struct crew_self *s, uint64_t key, size_t size);
 
 /* crew_place.c: a value that is filled in place, published now or later or never; a new time to live. */
 void crew_place(struct crew_self *s, uint64_t k, const char *key);

@@ -226,7 +226,11 @@ static size_t random_size(struct crew_self *s)
 
 size_t crew_fill(struct crew_self *s, uint64_t key)
 {
-	size_t size = random_size(s);
+	return crew_fill_size(s, key, random_size(s));
+}
+
+size_t crew_fill_size(struct crew_self *s, uint64_t key, size_t size)
+{
 	struct stamp t = {STAMP, key, test_next(&s->r), size};
 
 	memset(s->buf, (int)(t.nonce & 0xff), size);

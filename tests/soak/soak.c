@@ -102,7 +102,7 @@ static struct soak_rest look_again(void)
 	struct soak_rest r = look();
 
 	while (test_now_ns() - begin < CREW_STUCK_NS &&
-	       (r.memory.keys != first.memory.keys || r.memory.live > first.memory.live + LIVE_SLACK || r.memory.limbo > LIMBO_SLACK ||
+	       (r.memory.keys != CREW_KEPT_KEYS || r.memory.live > first.memory.live + LIVE_SLACK || r.memory.limbo > LIMBO_SLACK ||
 		!same_files(&r.files, &first.files))) {
 		test_sleep_ms(50);
 		r = look();
@@ -122,7 +122,7 @@ static void judge_rest(unsigned round)
 {
 	const struct soak_rest *r = &rest[round], *one = &rest[0];
 
-	test_require(r->memory.keys == first.memory.keys, "%" PRIu64 " keys are left of %" PRIu64, r->memory.keys, first.memory.keys);
+	test_require(r->memory.keys == CREW_KEPT_KEYS, "%" PRIu64 " keys are left of %d", r->memory.keys, CREW_KEPT_KEYS);
 	test_require(r->memory.live <= first.memory.live + LIVE_SLACK, "%" PRIu64 " bytes live after round %u, %" PRIu64 " at the beginning",
 		r->memory.live, round + 1, first.memory.live);
 	test_require(r->memory.live <= one->memory.live + ROUND_SLACK, "%" PRIu64 " bytes live after round %u, %" PRIu64 " after the first",
