@@ -225,7 +225,7 @@ deps: ## install the Debian packages that are missing
 	@.ci/install-deps build test
 
 # Models that are searched in seconds, with all their mutants.
-QUICK_MODELS := bell claim epoch_cut feed floor hint ring wait
+QUICK_MODELS := bell claim epoch_cut feed floor hint ring table wait
 test: ## install what is missing, build, run the whole default suite
 	@.ci/install-deps build test model browser
 	$(AGAIN) tests layers
