@@ -283,8 +283,8 @@ static void raise_both(void *arg)
 		ppdb_wopts o = {.size = sizeof(o), .flags = PPDB_ASYNC};
 
 		ppdb_batch_clear(b);
-		test_ok(ppdb_batch_put(b, 0, PPDB_S("a"), value, NULL));
-		test_ok(ppdb_batch_put(b, 0, PPDB_S("z"), value, NULL));
+		test_ok(ppdb_batch_put(b, 0, PPDB_S("counter-a"), value, NULL));
+		test_ok(ppdb_batch_put(b, 0, PPDB_S("counter-z"), value, NULL));
 		test_ok(ppdb_write(own, b, &o, NULL, NULL));
 	}
 	ppdb_batch_free(b);
@@ -298,10 +298,10 @@ Test(restore, one_moment)
 
 	begin();
 	fill(0, 3000, 5, true);
-	expect(0, "$P put a 0 && $P put z 0");
+	expect(0, "$P put counter-a 0 && $P put counter-z 0");
 	pid = test_spawn(raise_both, (void *)done);
-	expect(0, "for i in 1 2 3 4 5 6 7 8; do $P dump >d || exit 9; [ $(awk -F '\\t' '$1 == \"a\" {print $2}' d) = $(awk -F '\\t' '$1 == \"z\" {print $2}' d) ] || exit 8; done");
-	expect(0, "$P dump --format mdb --print >d; grep -A1 '^ a$' d | tail -n 1 >a && grep -A1 '^ z$' d | tail -n 1 >z && cmp a z");
+	expect(0, "for i in 1 2 3 4 5 6 7 8; do $P dump >d || exit 9; [ $(awk -F '\\t' '$1 == \"counter-a\" {print $2}' d) = $(awk -F '\\t' '$1 == \"counter-z\" {print $2}' d) ] || exit 8; done");
+	expect(0, "$P dump --format mdb --print >d; grep -A1 '^ counter-a$' d | tail -n 1 >a && grep -A1 '^ counter-z$' d | tail -n 1 >z && cmp a z");
 	*done = 1;
 	test_join(pid);
 	finish();
