@@ -121,6 +121,7 @@ int pp_cmd_backup(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_watch(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_bookmark(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_bench(struct pp_cmd *, int argc, char **argv);
+int pp_cmd_tune(struct pp_cmd *, int argc, char **argv);
 int pp_cmd_top(struct pp_cmd *, int argc, char **argv);
 
 #endif

@@ -326,6 +326,8 @@ static int start_scratch(struct bench *x, const struct texts *t)
 	uint64_t memory = x->b.keys * (x->b.key_bytes + x->b.value_bytes + 2 * RECORD_OVERHEAD) * 3 / 2 + (UINT64_C(512) << 20);
 	int rc = pp_scratch_start(&x->c, &x->scratch, t->data_dir, memory, t->options ? t->options : "", &pp_bench_interrupted);
 
+	if (rc)
+		pp_cmd_note(&x->c, "%s", x->scratch.said);
 	x->c.store = x->scratch.socket;
 	return rc;
 }

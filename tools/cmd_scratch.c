@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <fts.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,7 +38,18 @@ static void remove_tree(const char *dir)
 		fts_close(walk);
 }
 
-static int make_dir(const struct pp_cmd *c, struct pp_scratch *s, const char *parent)
+static int said(struct pp_scratch *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static int said(struct pp_scratch *s, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(s->said, sizeof(s->said), fmt, ap);
+	va_end(ap);
+	return PP_EXIT_ERROR;
+}
+
+static int make_dir(struct pp_scratch *s, const char *parent)
 {
 	const char *tmp = getenv("TMPDIR");
 
@@ -45,13 +57,12 @@ static int make_dir(const struct pp_cmd *c, struct pp_scratch *s, const char *pa
 		parent = tmp && *tmp ? tmp : "/tmp";
 	if (snprintf(s->dir, sizeof(s->dir), "%s/ppdb-scratch-XXXXXX", parent) >= (int)sizeof(s->dir) ||
 		snprintf(s->socket, sizeof(s->socket), "%s/socket", s->dir) >= (int)sizeof(s->socket)) {
-		pp_cmd_note(c, "the path %s is too long for a socket; take a shorter directory", parent);
-		return PP_EXIT_ERROR;
+		s->dir[0] = '\0';
+		return said(s, "the path %s is too long for a socket; take a shorter directory", parent);
 	}
 	if (!mkdtemp(s->dir)) {
-		pp_cmd_note(c, "cannot make a directory in %s: %s; set $TMPDIR or --data-dir to one that may be written", parent, strerror(errno));
 		s->dir[0] = '\0';
-		return PP_EXIT_ERROR;
+		return said(s, "cannot make a directory in %s: %s; set $TMPDIR or --data-dir to one that may be written", parent, strerror(errno));
 	}
 	snprintf(s->socket, sizeof(s->socket), "%.90s/socket", s->dir);
 	return 0;
@@ -100,10 +111,11 @@ static void exec_daemon(const struct pp_scratch *s, uint64_t memory, const char 
 	_exit(127);
 }
 
-/* The daemon's last words. */
-static void say_why(const struct pp_cmd *c, const struct pp_scratch *s, const char *what)
+/* With the daemon's last words. */
+static int last_words(struct pp_scratch *s, const char *what)
 {
-	char path[600], text[400] = "";
+	char path[600], text[300] = "";
+	size_t n = 0;
 	FILE *f;
 
 	snprintf(path, sizeof(path), "%s/log", s->dir);
@@ -111,10 +123,13 @@ static void say_why(const struct pp_cmd *c, const struct pp_scratch *s, const ch
 	if (f) {
 		if (fseek(f, 1 - (long)sizeof(text), SEEK_END))
 			rewind(f);
-		text[fread(text, 1, sizeof(text) - 1, f)] = '\0';
+		n = fread(text, 1, sizeof(text) - 1, f);
 		fclose(f);
 	}
-	pp_cmd_note(c, "the scratch daemon %s: %s", what, *text ? text : "it said nothing");
+	while (n && text[n - 1] == '\n')
+		n--;
+	text[n] = '\0';
+	return said(s, "the scratch daemon %s: %s", what, *text ? text : "it said nothing");
 }
 
 static int wait_answer(const struct pp_cmd *c, struct pp_scratch *s, const volatile int *quit)
@@ -127,8 +142,7 @@ static int wait_answer(const struct pp_cmd *c, struct pp_scratch *s, const volat
 	while (!*quit && pp_cmd_now() < end) {
 		if (waitpid(s->pid, NULL, WNOHANG) == s->pid) {
 			s->pid = 0;
-			say_why(c, s, "ended before it was ready");
-			return PP_EXIT_ERROR;
+			return last_words(s, "ended before it was ready");
 		}
 		if (!pp_cmd_status_text(&ask, 1000, &json)) {
 			free(json);
@@ -136,9 +150,7 @@ static int wait_answer(const struct pp_cmd *c, struct pp_scratch *s, const volat
 		}
 		usleep(10000);
 	}
-	if (!*quit)
-		say_why(c, s, "does not answer");
-	return PP_EXIT_ERROR;
+	return *quit ? said(s, "interrupted") : last_words(s, "does not answer");
 }
 
 static void forget_arena(const struct pp_scratch *s)
@@ -158,14 +170,14 @@ int pp_scratch_start(const struct pp_cmd *c, struct pp_scratch *s, const char *p
 	int rc;
 
 	memset(s, 0, sizeof(*s));
-	rc = make_dir(c, s, parent);
+	rc = make_dir(s, parent);
 	if (rc)
 		return rc;
 	fflush(NULL);
 	s->pid = fork();
 	if (!s->pid)
 		exec_daemon(s, memory, options, self);
-	rc = s->pid < 0 ? pp_cmd_fail(c, -errno, "fork") : wait_answer(c, s, quit);
+	rc = s->pid < 0 ? said(s, "fork: %s", strerror(errno)) : wait_answer(c, s, quit);
 	if (rc)
 		pp_scratch_stop(s);
 	else
@@ -189,5 +201,6 @@ void pp_scratch_stop(struct pp_scratch *s)
 	}
 	forget_arena(s);
 	remove_tree(s->dir);
-	memset(s, 0, sizeof(*s));
+	s->dir[0] = '\0';
+	s->pid = 0;
 }

@@ -31,6 +31,18 @@ uint64_t pp_clock_cost_ns(void);
 /* Of up to 64 values; NaN values do not count; NaN when none is left. */
 double pp_median(const double *values, int count);
 
+/* ---- comparing (measure_judge.c) ---- */
+
+struct pp_verdict {
+	double ratio;                  /* of B to A, the median over the rounds; NaN: nothing to compare */
+	double noise;                  /* what the ratio may be off by */
+	int sign;                      /* 1: B is better, -1: worse, 0: no difference can be told */
+};
+
+/* Compares two things that were measured in turns, A B A B ...: `rounds` figures of each, more is better. A difference below `least` (0.03 = 3 %), or
+ * below what the ratios scatter, is none. */
+struct pp_verdict pp_judge(const double *a, const double *b, int rounds, double least);
+
 /* ---- draws (measure_draw.c) ---- */
 
 static inline uint64_t pp_mix64(uint64_t x)

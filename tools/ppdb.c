@@ -52,6 +52,7 @@ static const struct command commands[] = {
 	{"wal", "DIR|FILE", "print what is in a log", pp_cmd_wal},
 	{"bench", "WORKLOAD... [--processes P] [--threads T] [--keys N] [--duration S | --ops N] [--rate R] [--scratch] ...",
 		"measure the store under workloads by name", pp_cmd_bench},
+	{"tune", "[--quick] [--data-dir DIR] [--memory SIZE] [--write FILE] [--only A,B]", "measure the settings of ppdbd here, and write a config with reasons", pp_cmd_tune},
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 

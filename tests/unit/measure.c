@@ -95,3 +95,39 @@ Test(measure, medians)
 	cr_expect_float_eq(pp_median(even, 4), 2.5, 1e-12);
 	cr_expect(isnan(pp_median(odd + 2, 1)));
 }
+
+/* A slow minute of the machine hits both sides: the ratio does not see it. */
+Test(measure, a_judgement_sees_through_a_slow_machine)
+{
+	static const double a[] = {100, 101, 50, 51, 99, 100, 98}, b[] = {121, 120, 60, 62, 120, 119, 118};
+	struct pp_verdict v = pp_judge(a, b, 7, 0.03);
+
+	cr_expect_eq(v.sign, 1);
+	cr_expect(v.ratio > 1.18 && v.ratio < 1.23, "%g", v.ratio);
+	v = pp_judge(b, a, 7, 0.03);
+	cr_expect_eq(v.sign, -1);
+}
+
+Test(measure, a_judgement_calls_noise_noise)
+{
+	static const double a[] = {100, 100, 100, 100, 100}, wild[] = {150, 70, 108, 140, 60}, near[] = {102, 101, 102, 102, 101}, nan[] = {NAN, NAN, NAN, NAN, NAN};
+	uint64_t random = 7;
+
+	cr_expect_eq(pp_judge(a, wild, 5, 0.03).sign, 0);
+	cr_expect_eq(pp_judge(a, near, 5, 0.03).sign, 0);
+	cr_expect_eq(pp_judge(a, near, 5, 0.005).sign, 1);
+	cr_expect_eq(pp_judge(a, nan, 5, 0.03).sign, 0);
+	cr_expect_eq(pp_judge(a, a, 1, 0.03).sign, 0);
+	/* of pairs that do not differ nearly none is told apart */
+	int told = 0;
+	for (int k = 0; k < 1000; k++) {
+		double x[9], y[9];
+
+		for (int i = 0; i < 9; i++) {
+			x[i] = 90 + (double)pp_random_below(&random, 2000) / 100;
+			y[i] = 90 + (double)pp_random_below(&random, 2000) / 100;
+		}
+		told += pp_judge(x, y, 9, 0.03).sign != 0;
+	}
+	cr_expect_lt(told, 100, "%d of 1000", told);
+}
