@@ -296,7 +296,7 @@ static const struct family lists[] = {
 	{"checkpoint_timestamp_seconds", "seconds", GAUGE, "When the newest checkpoint was finished; absent when there is none since the arena was made.",
 		checkpoint_time, 0},
 	{"operations", "", COUNTER, "Operations since the arena was made; scan: moves of iterators, wait: waits for durability.", operations, 0},
-	{"operation_duration_seconds", "seconds", HISTOGRAM, "How long operations took: one in 32 of each thread (of gets one in 256) is timed, so _count is not their number; _sum is right to some percent.",
+	{"operation_duration_seconds", "seconds", HISTOGRAM, "How long operations took: a sample of each thread is timed (one in 32, of get and scan one in 256, each wait), so _count is not their number; _sum is right to some percent.",
 		durations, 0},
 	{"write_phase_duration_seconds", "seconds", HISTOGRAM, "Parts of the timed writes: install (version on top of its key), publish (ring and commit), queue (until the "
 		"group commit is closed), wake (from durable to running again). Settling and the write of the log lie between the last two.", phases, 0},

@@ -20,11 +20,12 @@
 /* Replaces the name behind -n; for what starts a daemon, says where its files are. */
 static const char wrapper[] =
 	"#!/bin/bash\n"
-	"tool=${0##*/} name=default rest=() data=()\n"
+	"tool=${0##*/} name=default rest=() data=() starts=no\n"
+	"[[ $tool == ppdbd || \" $* \" == *' start '* ]] && starts=yes\n"
 	"while [ $# -gt 0 ]; do\n"
 	"	case $1 in\n"
 	"	-n | --name) name=$2; shift 2; continue ;;\n"
-	"	-d | --data-dir) data=(-d \"$2\"); shift 2; continue ;;\n"
+	"	-d | --data-dir) [ $starts = yes ] && { data=(-d \"$2\"); shift 2; continue; } ;;\n"
 	"	esac\n"
 	"	rest+=(\"$1\"); shift\n"
 	"done\n"
@@ -32,7 +33,7 @@ static const char wrapper[] =
 	"*/*) ;;\n"
 	"*) echo \"$name\" >>\"$D/names\"; [ ${#data[@]} -gt 0 ] || data=(-d \"$D/store-$name\"); name=$ID-${name//,/,$ID-} ;;\n"
 	"esac\n"
-	"[[ $tool == ppdbd || \" ${rest[*]} \" == *' start '* ]] && rest+=(\"${data[@]}\")\n"
+	"[ $starts = yes ] && rest+=(\"${data[@]}\")\n"
 	"exec \"$BUILD/$tool\" -n \"$name\" \"${rest[@]}\"\n";
 
 static void file(const struct test_shell *s, const char *name, const char *text)

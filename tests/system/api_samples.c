@@ -3,11 +3,12 @@
  *
  * C programs (they have a main) compile without a warning, as C11, are run on a store of the page's own and end with 0; other pieces of C compile in
  * a function whose variables are declared below. Blocks of shell are run in order, in one scratch directory a page; lines behind "$ " are commands,
- * and what follows them is what they print. A block that cannot run here says so in its first line: "# not run by the tests: why". Those are
+ * and what follows them is what they print. Settings start a daemon, Prometheus reads its configuration. A block that cannot run here says so in its first line: "# not run by the tests: why". Those are
  * counted.
  */
 #include "tests/lib/example.h"
 #include "tests/lib/proc.h"
+#include "tests/lib/scrape.h"
 
 #include <criterion/criterion.h>
 #include <glob.h>
@@ -145,6 +146,31 @@ static void sh_block(struct page *p)
 	}
 }
 
+/* Settings of ppdbd (units of a service manager begin with a section): a daemon starts with them. */
+static void ini_block(struct page *p)
+{
+	if (p->block[0] == '[')
+		return;
+	begin(p);
+	p->scripts++;
+	store("here/page.conf", "", p->block, "");
+	run(p, "ppdbd -n page -c page.conf -d page && ppdb -n page stop");
+}
+
+/* Prometheus' configuration: it must be one. */
+static void yaml_block(struct page *p)
+{
+	char words[200], out[4096];
+	int rc;
+
+	begin(p);
+	store("here/page.yml", "", p->block, "");
+	snprintf(words, sizeof(words), "check config --syntax-only %s/here/page.yml", s.dir);
+	rc = test_promtool(words, NULL, out, sizeof(out));
+	test_require(!rc, "%s, section '%s': %s", p->path, p->section, out);
+	p->scripts++;
+}
+
 /* Reads a page to its end, and does what stands in its blocks. */
 static void read_page(struct page *p, FILE *f)
 {
@@ -167,8 +193,12 @@ static void read_page(struct page *p, FILE *f)
 			c_block(p);
 		} else if (!strcmp(kind, "sh")) {
 			sh_block(p);
+		} else if (!strcmp(kind, "ini")) {
+			ini_block(p);
+		} else if (!strcmp(kind, "yaml")) {
+			yaml_block(p);
 		} else {
-			test_require(!kind[0] || !strcmp(kind, "yaml") || !strcmp(kind, "ini"), "%s, section '%s': a block of %s, which nobody runs", p->path, p->section,
+			test_require(!kind[0], "%s, section '%s': a block of %s, which nobody runs", p->path, p->section,
 				kind);
 		}
 	}
@@ -207,4 +237,16 @@ Test(api_samples, build_and_run)
 	globfree(&pages);
 	test_require(sum.programs >= 5 && sum.pieces >= 2 && sum.scripts >= 3, "%u programs, %u pieces, %u scripts", sum.programs, sum.pieces, sum.scripts);
 	test_require(sum.not_run <= NOT_RUN_AT_MOST, "%u blocks are not run: more than %d", sum.not_run, NOT_RUN_AT_MOST);
+}
+
+/* docs/tuning.md has a line for each option of ppdbd. */
+Test(api_samples, every_knob_has_an_entry)
+{
+	int rc;
+
+	test_begin(60);
+	test_shell_begin(&s);
+	rc = test_shell_run(&s, "ppdbd --help | grep -oE '^ +(-., )?--[a-z-]+' | grep -oE -e '--[a-z-]+' | tee \"$D/all\" |"
+		" while read -r o; do grep -q -e \"^| .*\\`$o\\`\" \"$TOP/docs/tuning.md\" || echo \"$o has no entry\"; done; [ $(wc -l <\"$D/all\") -ge 30 ]", 60);
+	test_require(!rc && !s.out[0], "%d: %s", rc, s.out);
 }
