@@ -112,8 +112,8 @@ tests: all $(TESTS)
 
 # --- Compile ----------------------------------------------------------------------------------------------------
 
-# Stamps that change only when their text does: other flags compile everything again, other files link everything again.
-FLAGS_NOW = $(CC) $(PP_CFLAGS) $(CFLAGS) $(OPT_shm) $(OPT_engine) $(OPT_client) $(OPT_tools) $(OPT_tests)
+# Stamps that change only when their text does: other flags (and <sys/sdt.h>, shm/probe.h) compile everything again, other files link everything again.
+FLAGS_NOW = $(CC) $(wildcard /usr/include/sys/sdt.h /usr/include/*/sys/sdt.h) $(PP_CFLAGS) $(CFLAGS) $(OPT_shm) $(OPT_engine) $(OPT_client) $(OPT_tools) $(OPT_tests)
 FILES_NOW = $(sort $(wildcard shm/*.c engine/*.c client/*.c tools/*.c tests/*/*.c))
 stamp = @mkdir -p $(@D); echo '$(1)' | cmp -s - $@ || echo '$(1)' > $@
 $(O)/flags: FORCE

@@ -5,6 +5,7 @@
  * immutable once committed; the section keeps it allocated. Writes nothing that others read but this slot's interval.
  */
 #include "client/internal.h"
+#include "shm/probe.h"
 
 static int copy_out(const struct pp_hit *hit, void *buf, size_t cap, size_t *len)
 {
@@ -49,12 +50,14 @@ PPDB_API int ppdb_get(ppdb *db, ppdb_table table, ppdb_slice key, void *buf, siz
 	rc = enter(db, &s);
 	if (!likely(!rc))
 		return rc;
+	PPDB_PROBE(get_begin, table, key.data, key.size);
 	rc = pp_guarded_read(&s->t, &k, PP_LATEST, &hit);
 	if (likely(!rc)) {
 		pp_session_note(&s->seen, hit.tag);
 		rc = copy_out(&hit, buf, cap, len);
 	}
 	pp_read_leave(&s->t);
+	PPDB_PROBE(get_end, rc);
 	if (!likely(!pp_evicted(&s->t))) {
 		pp_here.db = NULL; /* the next call gets another record first */
 		return pp_revoked();

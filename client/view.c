@@ -10,6 +10,7 @@
  */
 #include "client/view.h"
 #include "engine/quick.h"
+#include "shm/probe.h"
 
 #define GONE_NS (3 * PP_NS_PER_SEC) /* a snapshot waits this long for a ppdbd */
 #define SETTLE_NS (5 * PP_NS_PER_SEC) /* and this long for one that is there */
@@ -234,6 +235,7 @@ PPDB_API int ppdb_view_get(ppdb_view *v, ppdb_table table, ppdb_slice key, ppdb_
 
 	if (!likely(!rc))
 		return rc;
+	PPDB_PROBE(get_begin, table, key.data, key.size);
 	rc = pp_args_key(&v->s->map->region, &k, table, key);
 	if (likely(!rc && v->snapshot == PP_LATEST && !v->s->t.record && pp_read_quick(&v->s->t, &k, &hit))) {
 		pp_session_note(&v->s->seen, hit.tag);
@@ -248,6 +250,7 @@ PPDB_API int ppdb_view_get(ppdb_view *v, ppdb_table table, ppdb_slice key, ppdb_
 		pp_detail(rc, "%s", pp_error_text(rc));
 	}
 	pp_view_leave(v);
+	PPDB_PROBE(get_end, rc);
 	return rc;
 }
 
@@ -302,8 +305,10 @@ PPDB_API int ppdb_get_many(ppdb *db, ppdb_table table, const ppdb_slice *keys, s
 	rc = pp_view_enter(v);
 	if (rc)
 		return rc;
+	PPDB_PROBE(get_many_begin, table, n);
 	for (size_t done = 0; done < n && !rc; done += PORTION)
 		rc = portion(v, table, keys + done, n - done < PORTION ? n - done : PORTION, out + done, rcs + done);
 	pp_view_leave(v);
+	PPDB_PROBE(get_many_end, rc);
 	return rc;
 }

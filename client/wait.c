@@ -10,6 +10,7 @@
 #include "client/internal.h"
 
 #include "engine/commit_times.h"
+#include "shm/probe.h"
 #include "shm/wait.h"
 
 #define SLICE_NS (100 * PP_NS_PER_MS)
@@ -84,8 +85,13 @@ int pp_wait_ticket(struct ppdb *db, struct pp_session *s, uint64_t ticket, uint6
 {
 	bool waits = pp_load_acq(&s->map->region.globals->durable_epoch) < ticket;
 	uint64_t start = waits && PP_COUNTING ? pp_now_ns() : 0;
-	int rc = wait_ticket(db, s, ticket, timeout_ns);
+	int rc;
 
+	if (!waits)
+		return wait_ticket(db, s, ticket, timeout_ns);
+	PPDB_PROBE(wait_begin, ticket);
+	rc = wait_ticket(db, s, ticket, timeout_ns);
+	PPDB_PROBE(wait_end, ticket, rc);
 	if (start && !rc)
 		pp_times_waited(&s->t, ticket, start);
 	return rc;

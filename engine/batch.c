@@ -37,6 +37,7 @@
 #include "shm/backoff.h"
 #include "shm/clock.h"
 #include "shm/fault.h"
+#include "shm/probe.h"
 #include "shm/slot.h"
 #include "shm/sync.h"
 
@@ -102,6 +103,7 @@ static int help(struct pp_thread *t, pp_ref batch)
 	if (!pp_ring_reserve_help(t, 0))
 		return pp_ring_full();
 	pp_count(&t->slot->count.helps, 1);
+	PPDB_PROBE(help, batch, t->index);
 	PP_FAULT_POINT("batch.help.reserved");
 	if (!pp_ring_publish_batch(t, batch) && pp_load_acq(&t->region->globals->barred))
 		return pp_arena_barred();
@@ -123,8 +125,10 @@ int pp_batch_pass(struct pp_thread *t, struct pp_version *v, struct pp_batch *mi
 		return help(t, pp_state_batch(word));
 	if (state != PP_BATCH_INSTALLING || give_time(b, mine))
 		return 0;
-	if (pp_cas_acqrel(&b->state, &state, PP_STATE(PP_ABORTED, 0, 0)))
+	if (pp_cas_acqrel(&b->state, &state, PP_STATE(PP_ABORTED, 0, 0))) {
 		pp_count(&t->slot->count.aborts, 1);
+		PPDB_PROBE(abort, pp_state_batch(word), t->index);
+	}
 	return 0;
 }
 
@@ -155,6 +159,7 @@ void pp_batch_reap(struct pp_thread *t, pp_ref batch, uint64_t gen)
 	while (pp_state_status(state) == PP_PENDING && !pp_damage(t))
 		if (pp_cas_acqrel(&b->state, &state, PP_STATE(PP_ABORTED, 0, 0))) {
 			pp_count(&t->slot->count.aborts, 1);
+			PPDB_PROBE(abort, batch, t->index);
 			state = PP_STATE(PP_ABORTED, 0, 0);
 		}
 	PP_FAULT_POINT("reap.batch.aborted");
@@ -463,6 +468,7 @@ int pp_batch_write(struct pp_thread *t, struct pp_batch_write *w)
 		return rc;
 	if (t->readonly)
 		return pp_detail(PPDB_READONLY, "this handle is attached read-only; attach without PPDB_RDONLY to write");
+	PPDB_PROBE(batch_begin, w->count);
 	start = pp_op_begin(t, PP_OP_BATCH);
 	y.bytes = log_bytes(w);
 	timeout_ns = w->timeout_ns ? w->timeout_ns : TIMEOUT_NS + y.bytes * BYTES_PER_NS;
@@ -477,5 +483,6 @@ int pp_batch_write(struct pp_thread *t, struct pp_batch_write *w)
 	rc = rc ? pp_damage_result(t, rc) : 0;
 	t->damage = 0;
 	pp_op_end(t, PP_OP_BATCH, start);
+	PPDB_PROBE(batch_end, rc, w->tag);
 	return rc;
 }

@@ -14,6 +14,7 @@
 #include "engine/version.h"
 #include "shm/clock.h"
 #include "shm/fault.h"
+#include "shm/probe.h"
 #include "shm/wait.h"
 
 #include <stdlib.h>
@@ -250,7 +251,9 @@ int pp_keeper_checkpoint(struct pp_keeper *k)
 	if (rc)
 		return rc;
 	pp_store_rel(&k->ckpt_running, 1);
+	PPDB_PROBE(checkpoint_begin, snapshot);
 	rc = write_checkpoint(k, snapshot);
+	PPDB_PROBE(checkpoint_end, snapshot, rc);
 	pp_store_rel(&k->ckpt_running, 0);
 	pp_snapshot_drop(&k->ckpt);
 	pause_after(k, rc);

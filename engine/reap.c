@@ -16,6 +16,7 @@
 #include "engine/move.h"
 #include "engine/version.h"
 #include "shm/fault.h"
+#include "shm/probe.h"
 #include "shm/slot.h"
 
 /* A PRIVATE cell may have been linked by the dead one, or not. */
@@ -71,6 +72,7 @@ static void settle_operation(struct pp_keeper *k, struct pp_slot *s)
 	}
 	if (pp_cas_acqrel(&pp_version_at(t, version)->state, &expected, PP_STATE(PP_ABORTED, 0, 0))) {
 		pp_count(&t->slot->count.aborts, 1);
+		PPDB_PROBE(abort, version, t->index);
 		expected = PP_STATE(PP_ABORTED, 0, 0);
 	}
 	/* also when a daemon that died since has aborted it: no sweep took it away while its cell was PRIVATE */
@@ -169,6 +171,7 @@ void pp_reap_slot(struct pp_keeper *k, unsigned slot)
 
 	if (pp_slot_state(owner) != PP_SLOT_CLAIMED)
 		return;
+	PPDB_PROBE(reap_begin, slot, pp_slot_proc(owner));
 	pp_read_enter(&k->house);
 	settle_operation(k, s);
 	PP_FAULT_POINT("reap.settled");
@@ -187,6 +190,7 @@ void pp_reap_slot(struct pp_keeper *k, unsigned slot)
 	pp_store_rel(&s->bell_epoch, 0);
 	pp_store_rel(&s->low, PP_IDLE);
 	pp_cas_seq(&s->owner, &owner, PP_SLOT_OWNER(PP_SLOT_LEAVING, pp_slot_proc(owner), pp_slot_gen(owner)));
+	PPDB_PROBE(reap_end, slot);
 }
 
 /* A LEAVING slot whose entries are all durable becomes free. */

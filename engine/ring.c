@@ -22,6 +22,7 @@
 #include "engine/record.h"
 #include "shm/clock.h"
 #include "shm/fault.h"
+#include "shm/probe.h"
 #include "shm/wait.h"
 
 #define SPARE 2                        /* entries kept for helping others */
@@ -116,10 +117,12 @@ int pp_ring_reserve(struct pp_thread *t, uint64_t bytes, uint64_t timeout_ns)
 	t->promised = bytes;
 	if (__builtin_expect(has_room(t, bytes, SPARE), 1))
 		return 0;
+	PPDB_PROBE(overload_begin, bytes);
 	start = PP_COUNTING ? pp_now_ns() : 0;
 	rc = wait_room(t, bytes, timeout_ns);
 	pp_store_rel(&t->slot->credit_want, 0);
 	pp_count(&t->slot->count.overload_ns, pp_now_ns() - start);
+	PPDB_PROBE(overload_end, bytes, rc);
 	return rc;
 }
 
@@ -141,6 +144,7 @@ static uint64_t publish(struct pp_thread *t, uint64_t ref, pp_a64 *state, uint64
 	uint32_t mask = t->region->fixed.ring_entries - 1;
 	uint64_t tail = pp_load_acq(&s->tail), epoch, tag;
 
+	PPDB_PROBE(publish_begin, ref);
 	do {
 		struct pp_ring_entry *e = &ring[pp_tail_index(tail) & mask];
 
@@ -157,6 +161,7 @@ static uint64_t publish(struct pp_thread *t, uint64_t ref, pp_a64 *state, uint64
 	PP_FAULT_POINT("ring.publish.published");
 	tag = commit(t, state, undecided, tag);
 	PP_FAULT_POINT("ring.publish.committed");
+	PPDB_PROBE(publish_end, ref, tag);
 	pp_ring_bell(t->region);
 	return tag;
 }

@@ -28,6 +28,7 @@
 #include "engine/version.h"
 #include "shm/clock.h"
 #include "shm/fault.h"
+#include "shm/probe.h"
 #include "shm/wait.h"
 
 #include <stdlib.h>
@@ -528,6 +529,7 @@ static int commit_round(struct pp_keeper *k)
 	int rc;
 
 	e = k->last_logged + 1 < open ? open - 1 : close_epoch(k);
+	PPDB_PROBE(settle_begin, e);
 	pp_store_rel(&g->snapshot_request, 0);
 	pp_read_enter(&k->stepper);
 	rc = k->inherited ? settle_inherited(k, e) : 0;
@@ -547,6 +549,7 @@ static int commit_round(struct pp_keeper *k)
 	k->last_logged = e;
 	if (PP_FAULT_ERROR("settle.acknowledge.early")) /* a store that lies, for `make power` to find out */
 		pp_settle_durable(k, &(struct pp_wal_pos){.epoch = e});
+	PPDB_PROBE(settle_end, e, k->round_records, k->round_bytes);
 	pp_times_committed(k->region.engine, e, k->round_records, k->round_bytes);
 	k->round_records = k->round_bytes = 0;
 	rc = pp_wal_end_epoch(k->wal, e);

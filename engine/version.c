@@ -23,6 +23,7 @@
 #include "engine/move.h"
 #include "engine/ring.h"
 #include "shm/fault.h"
+#include "shm/probe.h"
 
 void pp_version_fill(struct pp_version *v, uint64_t seq, unsigned flags, const void *value, uint64_t size, uint64_t expires_ms)
 {
@@ -102,6 +103,7 @@ uint64_t pp_version_help(struct pp_thread *t, pp_ref version)
 	if (!pp_ring_reserve_help(t, pp_record_bytes(t, version)))
 		return s;
 	pp_count(&t->slot->count.helps, 1);
+	PPDB_PROBE(help, version, t->index);
 	PP_FAULT_POINT("version.help.reserved");
 	pp_ring_publish(t, version);
 	return pp_load_acq(&v->state);

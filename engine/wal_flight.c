@@ -12,6 +12,7 @@
 
 #include "engine/wal_writer.h"
 #include "shm/errors.h"
+#include "shm/probe.h"
 
 #define TRIES_MAX 1000u            /* of one unit, for -EINTR and -EAGAIN */
 
@@ -120,6 +121,7 @@ int pp_wal_flight_pump(struct pp_wal *wal)
 		slot->submitted_ns = pp_wal_now_ns();
 		wal->next++;
 		count_submitted(wal, slot);
+		PPDB_PROBE(commit_submit, slot->unit, slot->total, slot->records);
 		rc = submit_rest(wal, slot);
 	}
 	return rc;
@@ -171,6 +173,7 @@ static int finish_write(struct pp_wal *wal, const struct pp_wal_io_done *done)
 		return submit_rest(wal, slot);
 	slot->complete = true;
 	took = pp_wal_now_ns() - slot->submitted_ns;
+	PPDB_PROBE(commit_done, slot->unit, slot->total, took);
 	pp_wal_backend_note(wal, took, slot->total);
 	if (wal->config.wrote)
 		wal->config.wrote(wal->config.wrote_ctx, took);

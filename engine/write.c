@@ -18,6 +18,7 @@
 #include "shm/backoff.h"
 #include "shm/clock.h"
 #include "shm/fault.h"
+#include "shm/probe.h"
 #include "shm/slot.h"
 #include "shm/sync.h"
 #include "shm/wait.h"
@@ -169,6 +170,7 @@ int pp_write(struct pp_thread *t, struct pp_write *w)
 		return rc;
 	if (t->readonly)
 		return pp_detail(PPDB_READONLY, "this handle is attached read-only; attach without PPDB_RDONLY to write");
+	PPDB_PROBE(put_begin, op, w->key.table, w->key.data, w->key.size, w->size);
 	start = pp_op_begin(t, op);
 	pp_install_init(&a, t, w);
 	a.timed = start;
@@ -178,5 +180,6 @@ int pp_write(struct pp_thread *t, struct pp_write *w)
 	t->damage = 0;
 	pp_thread_prefer(t, node);
 	pp_op_end_key(t, op, start, &w->key, a.hash);
+	PPDB_PROBE(put_end, op, rc, w->tag);
 	return rc;
 }

@@ -21,6 +21,7 @@
 #include "shm/clock.h"
 #include "shm/fault.h"
 #include "shm/live.h"
+#include "shm/probe.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -235,6 +236,7 @@ int pp_wake_durable(struct pp_region *r, uint64_t from, uint64_t to)
 		if (epoch && epoch <= to)
 			bits |= 1u << (epoch & 31);
 	}
+	PPDB_PROBE(wake, to, bits);
 	return bits ? pp_futex_wake(&r->globals->durable_futex, INT_MAX, bits) : 0;
 }
 
