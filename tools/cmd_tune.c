@@ -187,7 +187,7 @@ static const char help_text[] =
 	"  --only A,B      only these settings\n"
 	"  --rounds N, --seconds S   how often each value is measured, and for how long\n\n"
 	"  ppdb tune --quick\n"
-	"  ppdb tune --data-dir /var/lib/ppdb --write tuned.conf    # for the store that runs\n\n"
+	"  ppdb tune --data-dir . --write tuned.conf    # for the store that runs, on the disk of this directory\n\n"
 	"--json prints {store, keys, measured_keys, key_bytes, value_bytes, reads_percent, writes_percent, scans_percent, clients, rounds, settings: [{name, chosen,\n"
 	"load, processes, values: [{value, default, per_s, ratio, noise | why_not}]}]}; ratio: to the default.\n";
 
