@@ -79,7 +79,7 @@ static inline double pp_bench_seconds(const struct pp_bench *b, const struct pp_
 struct pp_bench_count {
 	uint64_t ops[PP_BENCH_OPS], all;
 	uint64_t missing, conflicts, overloads, wrong, entries, behind;
-	uint64_t begin_ns, end_ns;
+	uint64_t begin_ns, end_ns, cpu_ns; /* cpu: of its thread, in between */
 	struct pp_latency latency[PP_BENCH_OPS];
 };
 

@@ -116,6 +116,7 @@ static void json_result(struct pp_json *j, const struct pp_bench_result *r)
 	pp_json_real(j, "seconds", r->seconds);
 	pp_json_u64(j, "ops", s->all);
 	pp_json_real(j, "ops_per_s", pp_bench_rate(r));
+	pp_json_real(j, "cpu_seconds", (double)s->cpu_ns / 1e9);
 	pp_json_real(j, "rate", r->rate);
 	pp_json_u64(j, "behind", s->behind);
 	pp_json_u64(j, "missing", s->missing);

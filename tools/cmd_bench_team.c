@@ -229,6 +229,7 @@ static void add_up(struct team *t, struct pp_bench_result *out)
 		sum->wrong += c->wrong;
 		sum->entries += c->entries;
 		sum->behind += c->behind;
+		sum->cpu_ns += c->cpu_ns;
 		if (c->begin_ns && c->begin_ns < sum->begin_ns)
 			sum->begin_ns = c->begin_ns;
 		if (c->end_ns > sum->end_ns)

@@ -24,6 +24,7 @@ struct run {
 	struct pp_bench_worker *out;
 	uint64_t start, from, until;   /* the workers' common start, end of the warm-up, end; ns */
 	uint64_t cost, begun;          /* operations begun, for the schedule */
+	uint64_t cpu;                  /* this thread's time when it began to count */
 	double interval;               /* ns between two of this worker; 0 = closed loop */
 	unsigned sample;
 	bool warming;
@@ -61,9 +62,18 @@ static uint64_t wait_due(struct run *r)
 	return due;
 }
 
+static uint64_t thread_cpu_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * PP_NS_PER_SEC + (uint64_t)t.tv_nsec;
+}
+
 /* From here on everything counts. */
 static void end_warm_up(struct run *r)
 {
+	r->cpu = thread_cpu_ns();
 	memset(r->s.count, 0, sizeof(*r->s.count));
 	r->s.count->begin_ns = r->from > r->start ? pp_clock_ns() : r->start;
 	r->warming = false;
@@ -197,6 +207,7 @@ void pp_bench_work(struct pp_bench_job *job)
 	if (!rc)
 		rc = loop(&r);
 	r.s.count->end_ns = pp_clock_ns();
+	r.s.count->cpu_ns = thread_cpu_ns() - r.cpu;
 	r.s.count->behind = behind(&r);
 	r.out->pieces = r.s.walked;
 	if (rc)

@@ -29,6 +29,10 @@ struct pp_tune_profile {
 
 /* How a setting is measured. */
 enum pp_tune_load { PP_TUNE_READS, PP_TUNE_MIX, PP_TUNE_HOT, PP_TUNE_DURABLE, PP_TUNE_LOADS };
+static inline bool pp_tune_by_cpu(enum pp_tune_load load)
+{
+	return load == PP_TUNE_READS || load == PP_TUNE_MIX;
+}
 extern const char *const pp_tune_load_names[PP_TUNE_LOADS], *const pp_tune_load_abouts[PP_TUNE_LOADS];
 
 struct pp_tune_trial {

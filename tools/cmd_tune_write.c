@@ -62,8 +62,8 @@ static void write_head(const struct pp_tune *t, FILE *out)
 /* "lockfree (the default) 1.2 M/s; mutex -8.1 % (noise 3 %)" */
 static void write_trials(const struct pp_tune *t, const struct pp_tune_knob *k, FILE *out)
 {
-	fprintf(out, "# %s (%s, %u processes): %s, the default, %s/s", k->about, pp_tune_load_abouts[k->load], pp_tune_workers(t, k->load), k->trial[0].value,
-		COUNT(k->trial[0].median));
+	fprintf(out, "# %s (%s, %u processes): %s, the default, %s/s%s", k->about, pp_tune_load_abouts[k->load], pp_tune_workers(t, k->load), k->trial[0].value,
+		COUNT(k->trial[0].median), pp_tune_by_cpu(k->load) ? " of processor time" : "");
 	for (unsigned i = 1; i < k->values; i++) {
 		const struct pp_tune_trial *x = &k->trial[i];
 
