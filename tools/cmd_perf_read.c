@@ -168,12 +168,16 @@ static void get_clients(const json_t *o, struct pp_perf *p)
 
 static void get_pages(const json_t *o, struct pp_perf_pages *pages)
 {
-	const json_t *m = json_object_get(o, "pages");
+	const json_t *m = json_object_get(o, "pages"), *node;
+	size_t i;
 
 	pages->nodes = (unsigned)whole(m, "nodes");
 	pages->nodes = pages->nodes < PP_MAX_NODES ? pages->nodes : PP_MAX_NODES;
 	pages->looked_at = whole(m, "looked_at");
 	pages->untold = whole(m, "untold");
+	json_array_foreach(json_object_get(m, "index_on_node"), i, node)
+		if (i < PP_MAX_NODES)
+			pages->other[i] = (uint32_t)json_integer_value(node);
 	pages->kernel_page_bytes = whole(m, "kernel_page_bytes");
 	pages->mapped_bytes = whole(m, "mapped_bytes");
 	pages->huge_bytes = whole(m, "huge_bytes");

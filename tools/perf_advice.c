@@ -277,8 +277,8 @@ static bool far_memory(const struct pp_perf *p, const struct pp_perf_pages *page
 
 	if (!pages || p->nodes < 2 || known < FEW || part((double)away, (double)known) < 0.2)
 		return false;
-	return say(text, "%.0f %% of the pages lie on another NUMA node than their shard's. A node was full when they were taken, or numa = no: see free memory by node "
-		"(numactl --hardware).", 100 * part((double)away, (double)known));
+	return say(text, "%.0f %% of the pages lie on another NUMA node than their shard's. A node was full when they were taken (numactl --hardware), numa = no, or the "
+		"bounds of the shards have moved since: a store that was filled with a few of its keys first stays so until its values are written anew.", 100 * part((double)away, (double)known));
 }
 
 static bool put_off(const struct pp_perf *p, const struct pp_perf_pages *pages, char text[PP_ADVICE_TEXT])

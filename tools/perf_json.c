@@ -183,6 +183,10 @@ static void put_pages(struct pp_json *j, const struct pp_perf_pages *p)
 	pp_json_u64(j, "nodes", p->nodes);
 	pp_json_u64(j, "looked_at", p->looked_at);
 	pp_json_u64(j, "untold", p->untold);
+	pp_json_open(j, "index_on_node", '[');
+	for (unsigned n = 0; n < p->nodes; n++)
+		pp_json_u64(j, NULL, p->other[n]);
+	pp_json_close(j, ']');
 	pp_json_u64(j, "away_from_home", away);
 	pp_json_u64(j, "kernel_page_bytes", p->kernel_page_bytes);
 	pp_json_u64(j, "mapped_bytes", p->mapped_bytes);

@@ -6,17 +6,24 @@
  */
 #include "tools/perf_pages.h"
 
+#include "engine/index.h"
+#include "engine/shards.h"
+#include "shm/alloc.h"
+
 #include <inttypes.h>
 #include <numaif.h>
 #include <stdio.h>
 #include <string.h>
 
 #define BATCH 1024
+#define LOOK_BLOCKS 64                 /* of a page, for one that belongs to a key */
 #define LOOKS_MAX 65536u               /* pages of 64 KiB: all of a store of 4 GiB, each n-th of a greater one */
+
+#define OTHER UINT32_MAX
 
 struct batch {
 	void *at[BATCH];
-	unsigned shard[BATCH];
+	uint32_t shard[BATCH];         /* OTHER = of none */
 	unsigned count;
 };
 
@@ -30,13 +37,66 @@ static void ask(struct batch *b, struct pp_perf_pages *out)
 		for (unsigned i = 0; i < b->count; i++)
 			node[i] = -1;
 	for (unsigned i = 0; i < b->count; i++) {
+		uint32_t *row = b->shard[i] == OTHER ? out->other : out->on[b->shard[i]];
+
 		out->looked_at++;
 		if (node[i] >= 0 && node[i] < PP_MAX_NODES)
-			out->on[b->shard[i]][node[i]]++;
+			row[node[i]]++;
 		else
 			out->untold++;
 	}
 	b->count = 0;
+}
+
+/* ---- whose page ------------------------------------------------------------------------------------------------- */
+
+/* The key that a live block belongs to, or NULL. What is freed meanwhile is another's: bytes of it are taken for a key at worst. */
+static const struct pp_cell *cell_of(const struct pp_region *r, pp_ref block, uint64_t bytes)
+{
+	uint64_t word = pp_load_acq(&((struct pp_block *)(r->base + block))->word);
+	pp_ref ref = block + sizeof(struct pp_block);
+	const struct pp_cell *c;
+
+	if (pp_block_state(word) != PP_BLOCK_LIVE || (pp_block_kind(word) != PP_KIND_CELL && pp_block_kind(word) != PP_KIND_VERSION))
+		return NULL;
+	if (pp_block_kind(word) == PP_KIND_VERSION && bytes >= sizeof(struct pp_block) + sizeof(struct pp_version_block))
+		ref = pp_link_ref(((const struct pp_version_block *)(r->base + ref))->cell);
+	if (!pp_ref_inside(r, ref, sizeof(*c)))
+		return NULL;
+	c = (const struct pp_cell *)(r->base + ref);
+	if (c->flags & PP_C_INDEX || c->key_size > PP_KEY_MAX || !pp_ref_inside(r, ref, sizeof(*c) + c->key_size))
+		return NULL;
+	return c;
+}
+
+static uint32_t shard_of_cell(const struct pp_region *r, const struct pp_cell *c)
+{
+	struct pp_thread reader = {.region = (struct pp_region *)(uintptr_t)r};
+	struct pp_ikey key = {pp_cell_key(c), pp_cell_key_size(c)};
+
+	return pp_shard_at(r->engine, pp_list_of(&reader, pp_cell_hash(c)), &key);
+}
+
+static uint32_t shard_of_page(const struct pp_region *r, uint64_t page, unsigned shards)
+{
+	const struct pp_page *p = &r->pages[page];
+	unsigned klass = pp_page_class(pp_load_acq(&p->word));
+	uint32_t carved = pp_load_acq(&p->carved), shard;
+	uint64_t size = klass < PP_CLASSES ? pp_classes[klass].size : 0;
+
+	if (pp_page_type(pp_load_acq(&p->word)) == PP_PAGE_LARGE) {
+		size = PP_PAGE_BYTES;
+		carved = 1;
+	}
+	for (uint32_t i = 0; size && i < carved && i < LOOK_BLOCKS && (i + 1) * size <= PP_PAGE_BYTES; i++) {
+		const struct pp_cell *c = cell_of(r, pp_page_ref(r, page) + i * size, size);
+
+		if (!c)
+			continue;
+		shard = shard_of_cell(r, c);
+		return shard < shards ? shard : OTHER;
+	}
+	return OTHER;
 }
 
 static bool holds_data(const struct pp_region *r, uint64_t page)
@@ -53,13 +113,12 @@ static void look_at_nodes(const struct pp_region *r, struct pp_perf_pages *out)
 
 	for (uint64_t i = 0; i < pages; i += step) {
 		volatile const uint8_t *at = r->base + pp_page_ref(r, i);
-		uint32_t shard = pp_load_rlx(&r->pages[i].home); /* hint */
 
 		if (!holds_data(r, i))
 			continue;
 		(void)*at;
 		b.at[b.count] = (void *)(uintptr_t)at;
-		b.shard[b.count++] = shard < out->shards ? shard : 0;
+		b.shard[b.count++] = shard_of_page(r, i, out->shards);
 		if (b.count == BATCH)
 			ask(&b, out);
 	}
