@@ -102,7 +102,7 @@ typedef struct ppdb_slice {
 /* What a read found. key and value point into shared memory, see the function that filled it for how long. */
 typedef struct ppdb_item {
 	ppdb_slice key, value;
-	uint64_t version;    /* of the key: >= 1, grows by one with each write to it; for ppdb_cas */
+	uint64_t version;    /* of the key: >= 1, grows by one with each write to it, by more with the first one after a cold start; names one value for ever */
 	uint64_t expires_ms; /* CLOCK_REALTIME milliseconds, 0 = never */
 	ppdb_seq seq;        /* commit position of this value */
 } ppdb_item;

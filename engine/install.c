@@ -90,7 +90,9 @@ static uint64_t undecided(const struct pp_install *a)
 /* A guard is no write: it counts no version. */
 static uint64_t next_seq(const struct pp_install *a, uint64_t seq)
 {
-	return a->w->flags & PP_W_GUARD ? seq : seq + 1;
+	uint64_t base = pp_engine(a->t)->version_base;
+
+	return a->w->flags & PP_W_GUARD ? seq : seq < base ? base : seq + 1;
 }
 
 static void fill(struct pp_version *v, uint64_t seq, const struct pp_write *w)

@@ -201,6 +201,8 @@ static int fill_cold(struct pp_keeper *k, struct pp_ckpt_reader *ckpt, struct pp
 			  (unsigned long long)(k->region.fixed.memory_max >> 20), (unsigned long long)(k->region.fixed.memory_max >> 19));
 	if (rc)
 		return rc;
+	if (log->next_generation > 1)
+		((struct pp_engine *)k->region.engine)->version_base = PP_VERSION_BASE(log->next_generation);
 	next = (log->max_epoch_seen > seen ? log->max_epoch_seen : seen) + 2;
 	pp_store_rel(&g->adopt_lost_low, log->last.epoch);
 	pp_store_rel(&g->adopt_lost_high, next);

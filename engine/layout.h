@@ -186,10 +186,21 @@ struct pp_epoch_times {
 };
 #define PP_EPOCH_TIMES 256
 
+/*
+ * Version numbers of keys after a cold start. What was visible and not yet durable is lost then, and its numbers would be given again, to other
+ * values: whoever remembers one (in a cas, a cache, a condition) could not tell. So the first write to a key goes up to a number that no earlier
+ * arena can have given: the generation of the log, which is durable before anybody attaches, above PP_VERSION_BITS bits for the writes to one
+ * key in between. (A key that is written more often than that just counts on, as do all after some million starts.)
+ */
+#define PP_VERSION_BITS 28
+#define PP_GENERATIONS_MAX (UINT64_C(1) << (47 - PP_VERSION_BITS))
+#define PP_VERSION_BASE(generation) (((generation) < PP_GENERATIONS_MAX ? (generation) : PP_GENERATIONS_MAX) << PP_VERSION_BITS)
+
 struct pp_engine {
 	uint64_t magic;
 	uint32_t shards, strategy;         /* enum pp_strategy */
 	uint32_t lists, pad;
+	uint64_t version_base;             /* no key gets a lower number from now on (PP_VERSION_BASE); immutable */
 	PP_LINE pp_a64 hints;              /* hint table in force: PP_LINK of a large run (payload: pp_hints) */
 	PP_LINE pp_a64 checkpoint_epoch;   /* newest checkpoint's S; daemon */
 	pp_a64 checkpoint_ms;              /* when the last one was finished, ms since 1970; 0 = none since the arena was made; daemon */

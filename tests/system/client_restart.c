@@ -139,6 +139,48 @@ Test(restart, cold)
 	ok(ppdb_detach(db));
 }
 
+static uint64_t version_of(ppdb_slice key)
+{
+	ppdb_item item;
+	ppdb_view *v;
+
+	ok(ppdb_view_begin(db, PPDB_VIEW_LATEST, &v));
+	ok(ppdb_view_get(v, 0, key, &item));
+	ppdb_view_end(v);
+	return item.version;
+}
+
+/* Numbers that were seen and lost with the memory never name another value: of a key that was there, of a new one, of one that was removed. */
+Test(restart, versions_of_what_was_lost)
+{
+	const ppdb_slice keys[] = {PPDB_S("lasts"), PPDB_S("new"), PPDB_S("removed")};
+	uint64_t seen[3] = {0}, newer;
+
+	ok(ppdb_put(db, 0, keys[0], PPDB_S("1"), NULL, NULL));
+	ok(ppdb_put(db, 0, keys[2], PPDB_S("1"), NULL, NULL));
+	ok(ppdb_del(db, 0, keys[2], NULL, NULL));
+	for (int round = 0; round < 3; round++) {
+		test_daemon_end(&d, SIGKILL);
+		for (int i = 0; i < 3; i++) {
+			ok(ppdb_put(db, 0, keys[i], PPDB_S("lost"), &async, NULL));
+			cr_assert_gt(version_of(keys[i]), seen[i], "%s, round %d: %llu after %llu", (const char *)keys[i].data, round,
+				(unsigned long long)version_of(keys[i]), (unsigned long long)seen[i]);
+			seen[i] = version_of(keys[i]);
+		}
+		test_daemon_forget(&d);
+		restart();
+		settle(db);
+		cr_assert_lt(version_of(keys[0]), seen[0], "it was not lost");
+		for (int i = 0; i < 3; i++) {
+			gives(PPDB_CONFLICT, ppdb_cas(db, 0, keys[i], seen[i], PPDB_S("2"), NULL, &newer, NULL));
+			ok(ppdb_put(db, 0, keys[i], PPDB_S("again"), &async, NULL));
+			cr_assert_gt(version_of(keys[i]), seen[i], "%s, round %d: %llu again", (const char *)keys[i].data, round, (unsigned long long)seen[i]);
+			seen[i] = version_of(keys[i]);
+		}
+	}
+	ok(ppdb_detach(db));
+}
+
 /* A handle that is given back before it has noticed the restart; the goodbye itself finds the next arena. */
 Test(restart, detach_unawares)
 {

@@ -42,7 +42,8 @@ static void set_state(struct model_run *x, uint32_t i, enum model_kind kind, uin
 
 	x->m.present += is - was;
 	/* after a removal the number goes on above the last one, how far is not said */
-	s->exact = s->exact && was;
+	s->exact = s->exact && was && !s->jumps;
+	s->jumps = false;
 	s->version++;
 	s->kind = (uint8_t)kind;
 	s->value = value;
@@ -115,7 +116,7 @@ static void look(struct model_run *x, uint32_t i, unsigned handle);
 static void cas(struct model_run *x, uint32_t i)
 {
 	struct model_state *s = &x->m.now[i];
-	bool is = s->kind != MODEL_ABSENT, good = test_chance(&x->r, 60);
+	bool is = s->kind != MODEL_ABSENT, good = test_chance(&x->r, 60), by_one = is && !s->jumps;
 	uint64_t seed = test_next(&x->r), found, expect, newver = 77;
 	uint32_t size = model_size(&x->r);
 	ppdb_wopts o = {.size = sizeof(o), .flags = PPDB_ASYNC};
@@ -137,7 +138,7 @@ static void cas(struct model_run *x, uint32_t i)
 	}
 	set_state(x, i, MODEL_BYTES, seed, size);
 	s->expires_low = s->expires_high = 0;
-	model_require(x, i, is ? newver == found + 1 : newver >= s->version, "cas made version %llu", (unsigned long long)newver);
+	model_require(x, i, by_one ? newver == found + 1 : newver >= s->version, "cas made version %llu", (unsigned long long)newver);
 	s->version = newver;
 	s->exact = true;
 	after_write(x, i, db, ticket);

@@ -60,6 +60,8 @@ static void await_arena(struct model_run *x)
 	size_t len;
 
 	test_say("waiting until the handles have the new arena");
+	for (uint32_t i = 0; i < x->m.n; i++)
+		x->m.now[i].jumps = true;
 	for (unsigned h = 0; h < MODEL_HANDLES; h++) {
 		while (!ppdb_view_check(x->latest[h].view)) {
 			int rc = ppdb_get(x->db[h], 0, PPDB_S("any"), x->buf, 0, &len);

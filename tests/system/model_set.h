@@ -19,6 +19,7 @@ struct model_key {
 struct model_state {
 	uint8_t kind;
 	bool exact;              /* version is known, else it is the least that it can be */
+	bool jumps;              /* the next write is the first one since a cold start: nobody says how far the version goes up */
 	uint32_t size;           /* of BYTES */
 	uint64_t version;        /* also of an absent key: the last that it had */
 	uint64_t value;          /* seed of BYTES, or the number */
