@@ -89,7 +89,8 @@ int test_shell_run(struct test_shell *s, const char *script, double seconds)
 	int rc;
 	FILE *f;
 
-	snprintf(path, sizeof(path), "%s/out", s->dir);
+	/* a file of its own: what was ended at its time limit may still have a word to say */
+	snprintf(path, sizeof(path), "%s/out-%u", s->dir, s->runs++);
 	rc = run(s, script, seconds, path);
 	f = fopen(path, "r");
 	if (f) {

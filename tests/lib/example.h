@@ -11,6 +11,7 @@
 
 struct test_shell {
 	char dir[64], id[16];
+	unsigned runs;
 	char out[1 << 17]; /* stdout and stderr of the last run, NUL-terminated */
 };
 

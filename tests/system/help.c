@@ -49,9 +49,20 @@ static void run_example(void *ctx, const char *line)
 		test_shell_run(&s, "ppdb -n orders stop", 60);
 	if (strstr(line, "monday.json")) /* what an example recorded was cut off in the middle */
 		test_require(!test_shell_run(&s, "for day in monday tuesday; do ppdb perf --interval 0.1 --count 2 --record $day.json; done", 60), "%s", s.out);
-	rc = test_shell_run(&s, line, goes_on(line) ? 0.5 : 60);
+	rc = test_shell_run(&s, line, goes_on(line) ? 0.3 : 60);
 	test_require(!rc || (rc == 124 && goes_on(line)) || (rc == 1 && (strstr(line, "stall") || strstr(line, "--diff"))), "an example of %s ended with %d: %s\n%s", (const char *)ctx, rc,
 		line, s.out);
+}
+
+/* Its examples take something away that others need. */
+static bool spoils(const char *words)
+{
+	static const char *const names[] = {"ppdb stop", "ppdb del", "ppdb cas", "ppdb bookmark", "ppdb backup", "ppdb table", "ppdb dump"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (!strcmp(words, names[i]))
+			return true;
+	return false;
 }
 
 /* Asks for the help of `words` and runs its examples. */
@@ -65,8 +76,9 @@ static void judge(const char *words)
 	strcpy(text, s.out);
 	test_require(!strncmp(text, "usage: ppdb", 11), "%s does not begin with its usage: %s", line, text);
 	test_require(test_examples(text, NULL, NULL) >= 1, "%s shows no example: %s", line, text);
-	test_require(!test_shell_run(&s, things, 60), "%s", s.out);
 	test_examples(text, run_example, (void *)(uintptr_t)words);
+	if (spoils(words))
+		test_require(!test_shell_run(&s, things, 60), "%s", s.out);
 }
 
 Test(help, examples_work)
@@ -79,6 +91,7 @@ Test(help, examples_work)
 	test_shell_begin(&s);
 	test_require(!test_shell_run(&s, "ppdb --help | sed -n 's/^  \\([a-z][a-z]*\\)  *[a-z].*/\\1/p' | grep -v '^ppdb$'", 60), "%s", s.out);
 	strcpy(list, s.out);
+	test_require(!test_shell_run(&s, things, 60), "%s", s.out);
 	for (char *save, *name = strtok_r(list, "\n", &save); name; name = strtok_r(NULL, "\n", &save), n++) {
 		snprintf(words, sizeof(words), "ppdb %s", name);
 		judge(words);
