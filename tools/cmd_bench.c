@@ -51,6 +51,7 @@ static void catch_signals(void)
 
 	for (unsigned i = 0; i < sizeof(caught) / sizeof(caught[0]); i++)
 		sigaction(caught[i], &act, NULL);
+	signal(SIGPIPE, SIG_IGN); /* whoever read the output may have gone: there is still something to clean up */
 }
 
 /* ---- arguments ---- */

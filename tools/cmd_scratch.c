@@ -99,6 +99,7 @@ static void exec_daemon(const struct pp_scratch *s, uint64_t memory, const char 
 	fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	dup2(fd, 0);
 	unsetenv("NOTIFY_SOCKET");
+	signal(SIGPIPE, SIG_DFL);
 	const char *const fixed[] = {"ppdbd", "--foreground", "-n", strrchr(s->dir, '/') + 1, "-c", config, "-d", data, "--socket", s->socket,
 		"--memory", bytes};
 	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)

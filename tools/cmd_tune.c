@@ -266,6 +266,7 @@ static void catch_signals(void)
 
 	for (unsigned i = 0; i < sizeof(caught) / sizeof(caught[0]); i++)
 		sigaction(caught[i], &act, NULL);
+	signal(SIGPIPE, SIG_IGN); /* whoever read the output may have gone: there is still something to clean up */
 }
 
 int pp_cmd_tune(struct pp_cmd *c, int argc, char **argv)

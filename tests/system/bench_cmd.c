@@ -274,6 +274,30 @@ Test(bench_cmd, the_death_of_a_worker_or_of_all)
 	clean();
 }
 
+static void bench_into_nothing(void *arg)
+{
+	char program[512];
+	int fds[2];
+
+	(void)arg;
+	snprintf(program, sizeof(program), "%s/ppdb", getenv("PPDB_BUILD") ? getenv("PPDB_BUILD") : PPDB_BUILD_DIR);
+	signal(SIGPIPE, SIG_DFL);
+	test_require(!pipe(fds) && !close(fds[0]) && dup2(fds[1], STDOUT_FILENO) == STDOUT_FILENO, "pipe");
+	execl(program, "ppdb", "-n", s.socket, "bench", "readrandom", "ycsb-a", "--keys", "100", "--ops", "100", "--warmup", "0", NULL);
+	_exit(127);
+}
+
+/* As `ppdb bench ... | head -1` does. */
+Test(bench_cmd, a_reader_that_goes_away_leaves_no_table)
+{
+	int status;
+
+	prepare();
+	status = test_collect(test_spawn(bench_into_nothing, NULL), true);
+	test_require(WIFEXITED(status) && WEXITSTATUS(status) == 4, "it ended with %#x", (unsigned)status);
+	clean();
+}
+
 static unsigned files_in(const char *dir)
 {
 	DIR *d = opendir(dir);
