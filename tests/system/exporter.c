@@ -7,12 +7,16 @@
 #include "tests/lib/store.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
+#include <grp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -32,17 +36,13 @@ static void slurp(const char *path, char *to, size_t cap)
 		fclose(f);
 }
 
-/* Starts it for these stores ("" = all) and waits until it says where it serves: `at`. */
-static pid_t start_exporter(const char *names)
+/* Until it says where it serves: `at`. */
+static void wait_for_it(pid_t pid)
 {
-	char program[512], log[128], *argv[] = {program, (char *)"--listen", (char *)"127.0.0.1:0", (char *)(names[0] ? "-n" : NULL), (char *)names, NULL};
-	const char *build = getenv("PPDB_BUILD") ? getenv("PPDB_BUILD") : PPDB_BUILD_DIR, *where;
-	pid_t pid;
+	const char *where;
+	char log[128];
 
-	snprintf(program, sizeof(program), "%s/ppdb-exporter", build);
 	snprintf(log, sizeof(log), "%s/exporter", s.dir);
-	unlink(log);
-	pid = test_exec(argv, log);
 	for (;;) {
 		slurp(log, text, sizeof(text));
 		where = strstr(text, "http://");
@@ -52,6 +52,19 @@ static pid_t start_exporter(const char *names)
 		test_sleep_ms(5);
 	}
 	snprintf(at, sizeof(at), "%.*s", (int)(strstr(where, "/metrics") - where), where);
+}
+
+/* Starts it for these stores ("" = all). */
+static pid_t start_exporter(const char *names)
+{
+	char program[512], log[128], *argv[] = {program, (char *)"--listen", (char *)"127.0.0.1:0", (char *)(names[0] ? "-n" : NULL), (char *)names, NULL};
+	pid_t pid;
+
+	snprintf(program, sizeof(program), "%s/ppdb-exporter", getenv("PPDB_BUILD") ? getenv("PPDB_BUILD") : PPDB_BUILD_DIR);
+	snprintf(log, sizeof(log), "%s/exporter", s.dir);
+	unlink(log);
+	pid = test_exec(argv, log);
+	wait_for_it(pid);
 	return pid;
 }
 
@@ -186,6 +199,53 @@ Test(exporter, daemon_stops_dies_and_comes_back)
 	test_require(test_collect(pid, false) == -1, "it goes on");
 	end_exporter(pid);
 	ppdb_detach(db);
+}
+
+#define NOBODY 65534
+
+/* Opens what it needs as root: the build need not be where this user may look. */
+static void be_nobody(void *arg)
+{
+	char program[512], log[128], *argv[] = {(char *)"ppdb-exporter", (char *)"--listen", (char *)"127.0.0.1:0", (char *)"-n", s.socket, NULL};
+	int exporter, out;
+
+	(void)arg;
+	snprintf(program, sizeof(program), "%s/ppdb-exporter", getenv("PPDB_BUILD") ? getenv("PPDB_BUILD") : PPDB_BUILD_DIR);
+	snprintf(log, sizeof(log), "%s/exporter", s.dir);
+	exporter = open(program, O_RDONLY | O_CLOEXEC);
+	out = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+	test_require(exporter >= 0 && out >= 0 && dup2(out, 2) == 2, "%s", program);
+	test_require(!setgroups(0, NULL) && !setgid(NOBODY) && !setuid(NOBODY), "cannot become nobody");
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* another user is another process to the kernel: it has forgotten */
+	fexecve(exporter, argv, environ);
+	test_require(false, "cannot run %s", program);
+}
+
+/* As a user that may only read: it sees all of a store through its daemon, and without one that there is none. */
+Test(exporter, of_another_user)
+{
+	ppdb *db;
+	pid_t pid;
+
+	if (geteuid())
+		cr_skip_test("only root can become another user");
+	test_begin(120);
+	test_store_start(&s, "--memory 64M --ro-users 65534");
+	test_require(!chmod(s.dir, 0711), "%s", s.dir);
+	db = test_store_attach(&s, 0);
+	test_ok(ppdb_put(db, 0, PPDB_S("k"), PPDB_S("v"), NULL, NULL));
+	pid = test_spawn(be_nobody, NULL);
+	wait_for_it(pid);
+	until_up(1);
+	test_require(strstr(text, ",op=\"put\"} 1\n") && test_samples(text, "ppdb_dead_clients{"), "%s", text);
+	test_store_kill(&s);
+	until_up(0);
+	test_require(test_samples(text, "ppdb_") == 2, "it reads what it may not: %s", text);
+	test_store_restart(&s);
+	until_up(1);
+	end_exporter(pid);
+	test_ok(ppdb_detach(db));
+	test_store_stop(&s);
 }
 
 /* Without --name: all stores of this user, and those that come later. */
