@@ -3,6 +3,7 @@
  * writers and the daemon are killed, stopped and restarted; nothing is missed and nothing comes twice where the log on disk and the
  * present meet; bookmarks hold the log up to their cap; the past that is gone is called so.
  */
+#include "shm/fault.h"
 #include "tests/lib/store.h"
 
 #include <criterion/criterion.h>
@@ -262,51 +263,95 @@ Test(client_feed, replay_with_deaths)
 }
 
 /*
- * The daemon dies when an epoch is settled and not yet in the log. A snapshot of that epoch, held over the warm restart, has its writes; so
- * the follower must get them at that position, though the next daemon logs them.
+ * The daemon dies when an epoch is settled and not yet in the log; two handles, each with a ring, have written in it, and go on writing in the next one,
+ * which nobody closes. So the next daemon inherits two epochs from each ring. A snapshot of the first, held over the warm restart, has its writes; the
+ * follower must get them at that position, though the next daemon logs them, and what was written later behind it.
  */
-Test(client_feed, inherited_epochs)
+static ppdb_seq put_both(ppdb *db[2], unsigned n, ppdb_seq *other)
+{
+	ppdb_seq ticket[2];
+
+	for (unsigned i = 0; i < 2; i++) {
+		char key[32];
+
+		snprintf(key, sizeof(key), "key %u", (2 * n + i) % KEYS);
+		test_ok(ppdb_put(db[i], 0, slice(key), slice(key), &async, &ticket[i]));
+	}
+	*other = ticket[0];
+	return ticket[1];
+}
+
+/* False: it died in another round than that of a write of ours. */
+static bool inherit(ppdb *db[2])
 {
 	ppdb_feed_opts from = {.size = sizeof(from), .flags = PPDB_FEED_SEQ};
+	struct copy *c = calloc(1, sizeof(*c));
+	ppdb_seq settled = 0, later, other;
+	ppdb_view *view;
+	ppdb_feed *feed;
+	unsigned n = 0;
+	int rc;
+
+	do {
+		kill(s.daemon, SIGSTOP); /* both writes get the epoch that is open now */
+		settled = put_both(db, n++, &other);
+		kill(s.daemon, SIGCONT);
+		do {
+			rc = ppdb_wait(db[1], settled, PPDB_DURABLE, INT64_C(100000000));
+			if (rc && test_collect(s.daemon, false) != -1)
+				s.daemon = 0;
+		} while (rc && s.daemon);
+	} while (!rc && n < 2000);
+	test_require(rc == PPDB_DAEMON_GONE || rc == PPDB_TIMEOUT, "waiting gave %s", test_name_of(rc));
+	if (other != settled || ppdb_reached(db[1], PPDB_VISIBLE) != settled || ppdb_reached(db[1], PPDB_DURABLE) >= settled) {
+		free(c);
+		return false;
+	}
+	test_ok(ppdb_view_begin(db[1], PPDB_VIEW_SNAPSHOT, &view));
+	test_require(ppdb_view_seq(view) == settled, "the snapshot is at %llu, not %llu", (unsigned long long)ppdb_view_seq(view),
+		     (unsigned long long)settled);
+	for (unsigned i = 0; i < 3; i++)
+		later = put_both(db, n++, &other);
+	test_require(later == other && later > settled, "tickets %llu and %llu after %llu", (unsigned long long)other, (unsigned long long)later,
+		     (unsigned long long)settled);
+	test_store_restart(&s);
+	test_ok(ppdb_feed_open(db[1], &from, &feed));
+	compare_with(c, view, feed);
+	ppdb_view_end(view);
+	test_require(c->changes && c->seq == settled, "the last change up to the snapshot is at %llu, its ticket is %llu",
+		     (unsigned long long)c->seq, (unsigned long long)settled);
+	while (advance(c, feed, later))
+		;
+	test_require(c->seq == later && c->changes == 2 * n + 2, "%llu changes, the last at %llu; %u were made, the last at %llu",
+		     (unsigned long long)c->changes, (unsigned long long)c->seq, 2 * n + 2, (unsigned long long)later);
+	ppdb_feed_close(feed);
+	free(c);
+	return true;
+}
+
+Test(client_feed, inherited_epochs)
+{
 	bool met = false;
 
+	if (!pp_fault_built())
+		cr_skip_test("this build has no fault points");
 	test_begin(250);
 	for (unsigned attempt = 0; attempt < 20 && !met; attempt++) {
-		struct copy *c = calloc(1, sizeof(*c));
-		ppdb_seq ticket = 0;
-		ppdb_view *view;
-		ppdb_feed *feed;
+		ppdb *db[2];
 		char fault[60];
-		ppdb *db;
 
-		snprintf(fault, sizeof(fault), "settle.settled=kill:%u", 40 + attempt);
+		snprintf(fault, sizeof(fault), "settle.settled=kill:%u", 10 + attempt);
 		setenv("PPDB_FAULT", fault, 1);
 		test_store_start(&s, "--memory 64M");
 		unsetenv("PPDB_FAULT");
-		db = test_store_attach(&s, 0);
-		for (unsigned n = 0; n < 1000; n++) {
-			char key[32];
-
-			snprintf(key, sizeof(key), "key %u", n % KEYS);
-			test_ok(ppdb_put(db, 0, slice(key), slice(key), &async, &ticket));
-			if (ppdb_wait(db, ticket, PPDB_DURABLE, 1000000000) == PPDB_DAEMON_GONE)
-				break;
+		for (unsigned i = 0; i < 2; i++) {
+			db[i] = test_store_attach(&s, 0);
+			test_ok(ppdb_put(db[i], 0, PPDB_S("key 0"), PPDB_S("room in the log"), NULL, NULL));
 		}
-		/* it died in the round of the last write, or in another one */
-		met = ppdb_reached(db, PPDB_VISIBLE) >= ticket && ppdb_reached(db, PPDB_DURABLE) < ticket;
-		if (met) {
-			test_ok(ppdb_view_begin(db, PPDB_VIEW_SNAPSHOT, &view));
-			test_store_restart(&s);
-			test_ok(ppdb_feed_open(db, &from, &feed));
-			compare_with(c, view, feed);
-			ppdb_view_end(view);
-			test_require(c->changes && c->seq == ticket, "the last change is at %llu, its ticket is %llu",
-				     (unsigned long long)c->seq, (unsigned long long)ticket);
-			ppdb_feed_close(feed);
-		}
-		test_ok(ppdb_detach(db));
+		met = inherit(db);
+		for (unsigned i = 0; i < 2; i++)
+			test_ok(ppdb_detach(db[i]));
 		test_store_end(&s);
-		free(c);
 	}
 	test_require(met, "the daemon never died in the round of a write");
 }
