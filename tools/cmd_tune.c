@@ -79,7 +79,7 @@ static uint64_t keys_that_fit(const struct pp_tune *t)
 	budget = kib * 1024 / 4;
 	if (budget > (t->quick ? UINT64_C(256) : UINT64_C(2048)) << 20)
 		budget = (t->quick ? UINT64_C(256) : UINT64_C(2048)) << 20;
-	return budget / 4 / (t->p.key_bytes + t->p.value_bytes + RECORD_BYTES);
+	return budget / 5 / (t->p.key_bytes + t->p.value_bytes + RECORD_BYTES);
 }
 
 static void plan(struct pp_tune *t)

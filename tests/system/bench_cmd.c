@@ -218,13 +218,14 @@ Test(bench_cmd, an_open_loop_sees_a_stall_as_users_do)
 
 	prepare();
 	for (unsigned open = 0; open < 2; open++) {
+		uint64_t waits = test_store_number(&s, "stat", "waits");
 		char log[160];
 		pid_t pid;
 
 		snprintf(text, sizeof(text), "bench overwrite --durable --keys 100 --warmup 0 --duration 2 --json %s", open ? "--rate 400" : "");
 		pid = start(text, log);
-		worker(pid);
-		test_sleep_ms(500);
+		while (test_store_number(&s, "stat", "waits") < waits + 5 && !has_ended(pid)) /* durable writes are under way */
+			test_sleep_ms(20);
 		kill(s.daemon, SIGSTOP);
 		test_sleep_ms(600);
 		kill(s.daemon, SIGCONT);
