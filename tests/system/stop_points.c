@@ -29,7 +29,7 @@ TestSuite(stop_points, .fini = test_stores_end, .timeout = 1200);
 static struct test_store s;
 static const ppdb_wopts async = {.size = sizeof(async), .flags = PPDB_ASYNC};
 
-enum act_kind { ACT_PUT, ACT_DEL, ACT_CAS, ACT_ADD, ACT_NEW, ACT_DURABLE, ACT_BATCH, ACT_KINDS };
+enum act_kind { ACT_PUT, ACT_DEL, ACT_CAS, ACT_ADD, ACT_NEW, ACT_DURABLE, ACT_BATCH, ACT_TOUCH, ACT_PLACE, ACT_KINDS };
 
 /* What the client does, in shared memory. */
 struct act {
@@ -99,6 +99,27 @@ static int batch(ppdb *db, ppdb_slice key, ppdb_slice value)
 	return rc;
 }
 
+/* Filled in place; now and then the first try is cancelled. */
+static int place(ppdb *db, uint64_t n, ppdb_slice key, ppdb_slice value)
+{
+	ppdb_reservation *r;
+	void *data;
+	int rc;
+
+	for (unsigned i = n % 5 == 0 ? 0 : 1; i < 2; i++) {
+		rc = ppdb_reserve(db, 0, key, value.size, &r, &data);
+		if (rc)
+			return rc;
+		memcpy(data, value.data, value.size);
+		if (!i)
+			ppdb_cancel(r);
+	}
+	rc = ppdb_publish(r, &async, NULL);
+	if (rc) /* the ring is full: it is all done again */
+		ppdb_cancel(r);
+	return rc;
+}
+
 static int one_act(ppdb *db, uint64_t n, char *buf, size_t size)
 {
 	ppdb_slice key = text(act->key), value = {buf, size};
@@ -121,6 +142,10 @@ static int one_act(ppdb *db, uint64_t n, char *buf, size_t size)
 		return ppdb_put(db, 0, key, value, NULL, NULL);
 	case ACT_BATCH:
 		return batch(db, key, value);
+	case ACT_TOUCH:
+		return ppdb_touch(db, 0, key, PPDB_TTL_NEVER, &async, NULL);
+	case ACT_PLACE:
+		return place(db, n, key, value);
 	default:
 		return ppdb_put(db, 0, key, value, &async, NULL);
 	}
@@ -242,6 +267,10 @@ static void judge_once(ppdb *db, const char *last, uint64_t before, uint64_t aft
 	switch (act->kind) {
 	case ACT_ADD:
 		return; /* counted */
+	case ACT_TOUCH:
+		test_require(parents && (now == after || (!act->rc && now == after + 1)), "%s: after the touch (%s) %s holds '%s', version %" PRIu64
+			", not %" PRIu64, act->fault, test_name_of(act->rc), act->key, value, now, after);
+		return;
 	case ACT_DEL:
 		test_require(parents || (!now && !act->rc), "%s: after the delete (%s) %s holds '%s'", act->fault, test_name_of(act->rc),
 			act->key, value);
@@ -439,7 +468,7 @@ static void must_have_come(const char *const *came, size_t n)
 	static const char *const must[] = {"write.installed", "write.overwrite.noted", "write.overwrite.linked", "ring.publish.filled",
 		"ring.publish.published", "ring.publish.committed", "index.swap.noted", "index.swap.linked", "index.split.linked",
 		"prune.unlink.frozen", "alloc.install.claimed", "alloc.retire.header", "alloc.retire.limbo", "large.claim.claimed",
-		"large.claim.done", "wait.durable.sleep", "batch.begun", "batch.charged", "batch.ready", "batch.decided"};
+		"large.claim.done", "wait.durable.sleep", "batch.begun", "batch.charged", "batch.ready", "batch.decided", "reserve.allocated", "reserve.cancelled"};
 
 	for (size_t i = 0; i < sizeof(must) / sizeof(*must); i++) {
 		bool found = false;
