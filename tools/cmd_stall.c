@@ -37,10 +37,15 @@ enum pp_stall_process pp_stall_process(uint32_t pid)
 	return p[2] == 'T' || p[2] == 't' ? PP_STALL_STOPPED : PP_STALL_RUNS;
 }
 
+/* In the same step of the same write. (The daemon raises the epoch of a tail when it closes a ring; its index is the owner's.) */
+static bool same_step(const struct pp_stall_look *a, const struct pp_stall_look *b)
+{
+	return a->owner == b->owner && a->op == b->op && a->block == b->block && pp_tail_index(a->tail) == pp_tail_index(b->tail);
+}
+
 static bool same(const struct pp_stall_look *a, const struct pp_stall_look *b)
 {
-	return a->owner == b->owner && a->op == b->op && a->block == b->block && a->tail == b->tail && a->low == b->low && a->want == b->want &&
-	       a->wait == b->wait && a->stripe == b->stripe;
+	return same_step(a, b) && a->low == b->low && a->want == b->want && a->wait == b->wait && a->stripe == b->stripe;
 }
 
 /* `before`: the look before this one, for since when it has been so; NULL = this is the first. */
@@ -118,7 +123,7 @@ static void judge_slot(struct pp_stall *p, unsigned i, const struct pp_stall_loo
 	if (pp_slot_state(b->owner) != PP_SLOT_CLAIMED)
 		return;
 	pp_stall_who(p, b->owner, text, &pid);
-	if (same_owner && b->op && a->op == b->op && a->block == b->block && a->tail == b->tail)
+	if (same_owner && b->op && same_step(a, b))
 		report_operation(p, i, b, text, pid);
 	else if (same_owner && b->low != PP_IDLE && a->low == b->low && pp_stall_process(pid) != PP_STALL_RUNS)
 		pp_stall_report(p, (int)i, pid, for_ns, "read", "Slot %u: %s stands in the middle of a read; what was alive then stays in memory.", i, text);

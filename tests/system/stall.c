@@ -21,12 +21,12 @@ static struct test_store s;
 static const ppdb_wopts async = {.size = sizeof(async), .flags = PPDB_ASYNC};
 static char out[1 << 16];
 
-/* Waits until stall names a thing of that kind. */
+/* Waits until stall names a thing of that kind. (The looks are so far apart that the daemon's rounds come between.) */
 static void expect_kind(const char *kind)
 {
 	char want[48], command[200];
 
-	snprintf(command, sizeof(command), "stall --json --apart 50 --arena %s", s.arena);
+	snprintf(command, sizeof(command), "stall --json --apart 150 --arena %s", s.arena);
 	snprintf(want, sizeof(want), "\"kind\": \"%s\"", kind);
 	for (unsigned i = 0; i < 100; i++) {
 		int rc = test_store_command(&s, command, out, sizeof(out));
