@@ -1,8 +1,7 @@
 /*
  * cmd_clients.c - `ppdb clients`: who is attached, and what each keeps from being freed (engine/pins.c measures it each 100 ms).
  */
-#include "client/internal.h" /* first: ppdb.h then leaves the error codes to shm/errors.h */
-#include "tools/cmd.h"
+#include "tools/cmd_live.h"
 #include "tools/text_json.h"
 
 #include <inttypes.h>
@@ -104,30 +103,33 @@ static void print_all(const struct pp_cmd *cmd, const struct pp_region *r)
 }
 
 static const char help_text[] =
-	"usage: ppdb [-n NAME] [--json] clients\n\n"
+	"usage: ppdb [-n NAME] [--json] clients [--arena FILE]\n\n"
 	"One line a process that is attached: pid, command, the name it gave itself, uid, read-only or read-write, threads and views\n"
 	"(slots), since when it is attached. INTERVAL and SNAPSHOT: for how long its oldest reader, its oldest snapshot have kept memory\n"
 	"from being freed (0: nothing is kept). PINS: about how much it alone keeps: of readers what is retired and theirs alone; of\n"
 	"snapshots the log bytes of overwrites since, which is the most that it can be. EVICTED: a read-only process whose memory is\n"
 	"not honoured any more, or one that was evicted before (pin-seconds, pin-bytes of ppdbd).\n"
 	"--json prints {\"clients\": [{pid, command, name, uid, readonly, slots, age_ms, interval_ms, snapshot_ms, pinned_bytes,\n"
-	"evicted, evictions}]}. This command itself is left out.\n\n"
+	"evicted, evictions}]}. This command itself is left out. Works without a daemon, too, on\n"
+	"what it left in memory (in FILE, if the store is not where its name says).\n\n"
 	"  ppdb clients\n"
 	"  ppdb clients --json | jq -r '.clients[] | select(.snapshot_ms > 60000) | .pid' # who has held a snapshot for a minute?\n";
 
 int pp_cmd_clients(struct pp_cmd *c, int argc, char **argv)
 {
-	ppdb *db;
+	const char *arena = NULL;
+	const struct pp_opt opts[] = {{"arena", PP_OPT_TEXT, &arena}, {NULL, 0, NULL}};
+	struct pp_live live;
 	int rc;
 
 	if (pp_cmd_help(argc, argv, help_text))
 		return PP_EXIT_OK;
-	if (pp_cmd_options(c, argc, argv, NULL, 0, 0) < 0)
+	if (pp_cmd_options(c, argc, argv, opts, 0, 0) < 0)
 		return PP_EXIT_USAGE;
-	rc = pp_cmd_attach(c, PPDB_RDONLY, &db);
+	rc = pp_live_open(c, arena, &live);
 	if (rc)
 		return rc;
-	print_all(c, pp_client_region(db));
-	ppdb_detach(db);
+	print_all(c, live.region);
+	pp_live_close(&live);
 	return PP_EXIT_OK;
 }

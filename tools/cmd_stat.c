@@ -5,7 +5,7 @@
  * made: threads that have ended are in engine.retired, read-only clients, which are summed up each 100 ms, in engine.readers.
  */
 #include "client/internal.h" /* first: ppdb.h then leaves the error codes to shm/errors.h */
-#include "tools/cmd.h"
+#include "tools/cmd_live.h"
 #include "tools/metrics.h"
 #include "tools/text_json.h"
 #include "tools/text_number.h"
@@ -25,6 +25,12 @@ static const char *name_of(const char *const *names, unsigned count, uint64_t i)
 #define ANSWER_MS 500                  /* a daemon that is stopped does not answer */
 #define NAME(names, i) name_of(names, sizeof(names) / sizeof(names[0]), i)
 
+/* What a daemon that died, or is stopped, has written there says nothing. */
+static const char *state_of(const struct pp_facts *f)
+{
+	return f->answered ? NAME(state_names, pp_load_rlx(&f->r->header->daemon_state)) : "no answer"; /* stat */
+}
+
 static uint64_t free_bytes(const struct pp_facts *f)
 {
 	return pp_load_rlx(&f->r->globals->free_pages) * PP_PAGE_BYTES; /* stat */
@@ -39,7 +45,7 @@ static void print_store(const struct pp_facts *f)
 	int failed = (int)pp_load_rlx(&g->failed); /* stat */
 
 	printf("store        %.63s, pid %u, %s, incarnation %" PRIu64 "\n", f->r->fixed.name, pp_load_rlx(&h->daemon_pid),
-		NAME(state_names, pp_load_rlx(&h->daemon_state)), pp_load_rlx(&h->incarnation)); /* stat */
+		state_of(f), pp_load_rlx(&h->incarnation)); /* stat */
 	printf("shards       %u, strategy %s, sync %s\n", f->r->fixed.shards, NAME(strategy_names, f->r->fixed.strategy),
 		f->r->fixed.sync_mode ? "mutex" : "lockfree");
 	printf("clients      %u processes, %u of %u slots\n", f->procs_used, f->slots_used, f->r->fixed.slots);
@@ -169,7 +175,7 @@ static void json_store(struct pp_json *j, const struct pp_facts *f)
 	/* All loads are of statistics. */
 	pp_json_text(j, "name", f->r->fixed.name);
 	pp_json_u64(j, "pid", pp_load_rlx(&h->daemon_pid));
-	pp_json_text(j, "state", NAME(state_names, pp_load_rlx(&h->daemon_state)));
+	pp_json_text(j, "state", state_of(f));
 	pp_json_u64(j, "incarnation", pp_load_rlx(&h->incarnation));
 	pp_json_u64(j, "shards", f->r->fixed.shards);
 	pp_json_text(j, "strategy", NAME(strategy_names, f->r->fixed.strategy));
@@ -294,8 +300,9 @@ static void print_facts(const struct pp_cmd *c, const struct pp_facts *f)
 }
 
 static const char help_text[] =
-	"usage: ppdb [-n NAME] [--json] stat [--prometheus [--arena FILE]]\n\n"
-	"Counters go back to when the arena was made, those of the log to the start of the daemon. --json prints one object:\n"
+	"usage: ppdb [-n NAME] [--json] stat [--prometheus] [--arena FILE]\n\n"
+	"Counters go back to when the arena was made, those of the log to the start of the daemon. Works without a daemon, too, on what it\n"
+	"left in memory (in FILE, if the store is not where its name says). --json prints one object:\n"
 	"  name, pid, state, incarnation, shards, strategy, sync, clients, slots_used, slots, nodes, log_error\n"
 	"  memory      max_bytes, backed_bytes, table_bytes, free_page_bytes, pages, huge_bytes\n"
 	"  index       keys, leaves, splits, merges, contention: sums over the shards\n"
@@ -313,8 +320,7 @@ static const char help_text[] =
 	"              waits and wait_ns (for the log), find_blocks (blocks that searches of the index began with, level by level),\n"
 	"              read_blocks (all blocks that reads looked at there), slow_gets (gets that did not go the shortest way)\n\n"
 	"--prometheus prints all of it as metrics, in the text format of Prometheus, for the textfile collector of its node exporter; it works, and exits with\n"
-	"0, without a daemon too (ppdb_up 0, and what it left in memory: in FILE, if the store is not where its name says). ppdb-exporter serves the\n"
-	"same over HTTP.\n\n"
+	"0, without a daemon too: ppdb_up 0. ppdb-exporter serves the same over HTTP.\n\n"
 	"  ppdb stat                                    how is it going?\n"
 	"  ppdb stat --json | jq .operations.put        how long do puts take?\n"
 	"  ppdb stat --prometheus >ppdb.prom.new && mv ppdb.prom.new ppdb.prom      in the collector's directory, each minute\n";
@@ -342,22 +348,21 @@ int pp_cmd_stat(struct pp_cmd *c, int argc, char **argv)
 	bool prometheus = false;
 	const char *arena = NULL;
 	const struct pp_opt opts[] = {{"prometheus", PP_OPT_FLAG, &prometheus}, {"arena", PP_OPT_TEXT, &arena}, {NULL, 0, NULL}};
-	ppdb *db;
+	struct pp_live live;
 	int rc;
 
 	if (pp_cmd_help(argc, argv, help_text))
 		return PP_EXIT_OK;
 	if (pp_cmd_options(c, argc, argv, opts, 0, 0) < 0)
 		return PP_EXIT_USAGE;
-	if (arena && !prometheus)
-		return pp_cmd_usage(c, "--arena goes with --prometheus");
 	if (prometheus)
 		return print_metrics(c, arena);
-	rc = pp_cmd_attach(c, PPDB_RDONLY, &db);
+	rc = pp_live_open(c, arena, &live);
 	if (rc)
 		return rc;
-	pp_facts_collect(pp_client_region(db), &f);
+	pp_facts_collect(live.region, &f);
+	f.answered = live.db != NULL;
 	print_facts(c, &f);
-	ppdb_detach(db);
+	pp_live_close(&live);
 	return PP_EXIT_OK;
 }

@@ -13,6 +13,7 @@
 struct pp_facts {
 	const struct pp_region *r;
 	const struct pp_engine *e;
+	bool answered;                 /* set by who knows: a daemon serves it */
 	struct pp_totals totals;
 	struct pp_hist hist[PP_OPS], phase[PP_PHASES];
 	struct pp_hist commit_records, commit_bytes, settle, log_write; /* of group commits; of writes of the log */

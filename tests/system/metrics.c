@@ -213,14 +213,32 @@ Test(metrics, clients_that_hold)
 	test_store_stop(&s);
 }
 
+/* `ppdb stat` and `ppdb clients` look at what a daemon left; exit 3 when there is nothing. */
+static void commands_look_too(bool there)
+{
+	static const char *const commands[] = {"stat", "stat --json", "clients", "clients --json"};
+	char line[256];
+
+	for (unsigned i = 0; i < 4; i++) {
+		int rc;
+
+		snprintf(line, sizeof(line), "%s --arena %s", commands[i], s.arena);
+		rc = test_store_command(&s, line, text, sizeof(text));
+		test_require(rc == (there ? 0 : 3), "%s: %d, %s", line, rc, text);
+		test_require(!there || i > 1 || strstr(text, "no answer"), "%s: %s", line, text);
+		test_require(!there || i < 2 || strstr(text, "writer"), "%s: %s", line, text);
+	}
+}
+
 /* Stopped, dead, and gone altogether: always an answer, and exit code 0. */
 Test(metrics, without_a_daemon)
 {
+	ppdb_attach_opts as = {.size = sizeof(as), .client_name = "writer"};
 	ppdb *db;
 
 	test_begin(120);
 	test_store_start(&s, "--memory 64M");
-	db = test_store_attach(&s, 0);
+	test_ok(ppdb_attach(s.socket, &as, &db));
 	test_ok(ppdb_put(db, 0, PPDB_S("k"), PPDB_S("v"), NULL, NULL));
 	kill(s.daemon, SIGSTOP);
 	do {
@@ -228,12 +246,15 @@ Test(metrics, without_a_daemon)
 		look();
 	} while (value("daemon_heartbeat_age_seconds", "") < 0.5);
 	test_require(value("up", "") == 0 && value("operations_total", ",op=\"put\"") == 1, "%s", text);
+	commands_look_too(true);
 	kill(s.daemon, SIGCONT);
 	test_store_kill(&s);
+	commands_look_too(true);
 	look();
 	test_require(value("up", "") == 0 && value("operations_total", ",op=\"put\"") == 1 && value("shard_keys", ",shard=\"1\"") == 1, "%s", text);
 	test_require(!test_samples(text, "ppdb_table_keys{") && !test_samples(text, "ppdb_dead_clients{"), "what cannot be told is left out");
 	unlink(s.arena);
+	commands_look_too(false);
 	look();
 	test_require(value("up", "") == 0 && test_samples(text, "ppdb_") == 2, "%s", text);
 	test_store_restart(&s);
