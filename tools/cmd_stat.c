@@ -22,7 +22,7 @@ static const char *name_of(const char *const *names, unsigned count, uint64_t i)
 {
 	return i < count ? names[i] : "unknown";
 }
-#define ANSWER_MS 500                  /* a daemon that is stopped does not answer */
+#define ANSWER_MS 2000                 /* a daemon that is stopped does not answer; one on a busy machine is slow */
 #define NAME(names, i) name_of(names, sizeof(names) / sizeof(names[0]), i)
 
 /* What a daemon that died, or is stopped, has written there says nothing. */

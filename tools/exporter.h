@@ -25,7 +25,7 @@ struct pp_exporter {
 /* `names`: separated by commas, "" = all. -EINVAL, -E2BIG with detail. */
 int pp_exporter_choose(struct pp_exporter *, const char *names);
 
-/* Looks at all stores and prints their metrics into *text (malloc'ed). 0, or -ENOMEM. Blocks half a second for each daemon that is stopped. */
+/* Looks at all stores and prints their metrics into *text (malloc'ed). 0, or -ENOMEM. Blocks two seconds for each daemon that is stopped. */
 int pp_exporter_scrape(struct pp_exporter *, enum pp_metrics_format, char **text, size_t *size);
 
 /* Serves HTTP on `listen` (address:port, [address]:port; port 0 = any) with one thread of its own; prints where. -errno with detail. */

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define ANSWER_MS 500                  /* a daemon that is stopped does not answer */
+#define ANSWER_MS 2000                 /* a daemon that is stopped does not answer; one on a busy machine is slow */
 
 static struct pp_exporter_store *find(struct pp_exporter *x, const char *name)
 {

@@ -39,6 +39,14 @@ static double value(const char *name, const char *labels)
 	return test_value(text, series(name, labels));
 }
 
+/* On a busy machine a daemon may be slow to answer. */
+static void look_at_it_up(void)
+{
+	do
+		look();
+	while (value("up", "") != 1);
+}
+
 static void write_bytes(ppdb *db, size_t bytes)
 {
 	static char data[64 << 10];
@@ -98,9 +106,9 @@ Test(metrics, numbers_are_right)
 		test_ok(ppdb_get(db, 0, PPDB_S("key-1"), got, sizeof(got), NULL));
 	test_ok(ppdb_sync(db, -1));
 	do
-		look();
+		look_at_it_up();
 	while (!value("log_records_total", "")); /* each 100 ms */
-	test_require(value("up", "") == 1 && value("starting", "") == 0 && value("incarnation", "") == 1, "%s", text);
+	test_require(value("starting", "") == 0 && value("incarnation", "") == 1, "%s", text);
 	test_require(value("operations_total", ",op=\"put\"") == 640, "%g puts", value("operations_total", ",op=\"put\""));
 	test_require(value("operations_total", ",op=\"get\"") >= 6400, "%g gets", value("operations_total", ",op=\"get\""));
 	now = value("operation_duration_seconds_count", ",op=\"put\"");
@@ -154,7 +162,7 @@ Test(metrics, names_are_bounded)
 		snprintf(name, sizeof(name), "client-%u", i);
 		test_ok(ppdb_attach(s.socket, &as, &other[i]));
 	}
-	look();
+	look_at_it_up();
 	test_require(test_samples(text, "ppdb_table_keys{") == 51 && value("tables", "") == 70, "%s", text);
 	test_require(value("table_keys", ",table=\"odd \\\"\\\\\\\\\\\\n\\\\xff\xc3\xa4\"") == 1, "%s", text);
 	test_require(test_samples(text, "ppdb_table_quota_bytes{") == 1, "%s", text);
@@ -194,7 +202,7 @@ Test(metrics, clients_that_hold)
 	pid = test_spawn(hold_snapshot, (void *)there);
 	while (!*there)
 		test_sleep_ms(5);
-	look();
+	look_at_it_up();
 	test_require(value("clients", ",client=\"holder\",access=\"rw\"") == 1 && value("stopped_clients", "") == 0, "%s", text);
 	kill(pid, SIGSTOP);
 	db = test_store_attach(&s, 0);
@@ -258,8 +266,7 @@ Test(metrics, without_a_daemon)
 	look();
 	test_require(value("up", "") == 0 && test_samples(text, "ppdb_") == 2, "%s", text);
 	test_store_restart(&s);
-	look();
-	test_require(value("up", "") == 1, "%s", text);
+	look_at_it_up();
 	test_ok(ppdb_detach(db));
 	test_store_stop(&s);
 }

@@ -74,7 +74,7 @@ static void make_store(void)
 		test_ok(ppdb_put(db, 0, PPDB_S("k"), (ppdb_slice){data, sizeof(data)}, NULL, NULL));
 	do
 		test_require(!test_store_command(&s, "stat --prometheus", metrics, sizeof(metrics)), "%s", metrics);
-	while (!test_samples(metrics, "ppdb_checkpoint_timestamp_seconds{"));
+	while (!test_samples(metrics, "ppdb_checkpoint_timestamp_seconds{") || !test_samples(metrics, "ppdb_table_keys{"));
 	test_ok(ppdb_detach(db));
 }
 
