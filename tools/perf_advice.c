@@ -117,9 +117,8 @@ static bool device_bound(const struct pp_perf *p, const struct pp_perf_pages *pa
 		return say(text, "The writer waits on the device: each write is a group commit of its own and takes %s, of which the disk takes %s. "
 			"Write with PPDB_ASYNC and wait once for many (ppdb_sync, or ppdb_wait on the last ticket), or put what belongs together into a batch.", b, a);
 	if (each < (double)n / 3)
-		return say(text, "Writers wait on the device: %u clients share %.1f writes each commit, which takes %s on the disk however many it holds. "
-			"Lower wal-depth and compare (fewer commits at a time are larger ones), or let each client wait once for many writes (PPDB_ASYNC, then ppdb_sync).",
-			n, each, a);
+		return say(text, "Writers wait on the device: %u clients share %.1f writes each commit, though one with all of theirs would take the disk as long (%s): they do not "
+			"write at the same moment. Let each wait once for many writes (PPDB_ASYNC, then ppdb_sync), or put what belongs together into a batch.", n, each, a);
 	return say(text, "Writers wait on the device: a durable write takes %s, of which the disk takes %s; %.1f writes share a commit. "
 		"More threads that write at once, or batches, make commits larger at the same price.", b, a, each);
 }
