@@ -83,10 +83,11 @@ endif
 SRC_shm := $(wildcard shm/*.c)
 SRC_engine := $(wildcard engine/*.c)
 SRC_client := $(wildcard client/*.c)
-SRC_shared := $(wildcard $(foreach f,text_* conf* measure_* facts* look* metrics* notify* perf_*,tools/$(f).c))
 SRC_ppdbd := $(wildcard tools/ppdbd*.c tools/daemon_*.c)
 SRC_ppdb := $(wildcard tools/ppdb.c tools/cmd_*.c)
 SRC_exporter := $(wildcard tools/exporter*.c)
+# What is no program's own is everybody's.
+SRC_shared := $(filter-out $(SRC_ppdbd) $(SRC_ppdb) $(SRC_exporter),$(wildcard tools/*.c))
 SRC_lib := $(wildcard tests/lib/*.c)
 PROGS := $(patsubst %.c,%,$(wildcard tests/progs/*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))

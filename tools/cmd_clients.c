@@ -2,6 +2,7 @@
  * cmd_clients.c - `ppdb clients`: who is attached, and what each keeps from being freed (engine/pins.c measures it each 100 ms).
  */
 #include "tools/cmd_live.h"
+#include "tools/process.h"
 #include "tools/text_json.h"
 
 #include <inttypes.h>
@@ -14,20 +15,6 @@ struct client {
 	uint64_t age_ms, slots, interval_ms, snapshot_ms, pinned_bytes, evictions;
 	char command[32], name[33];
 };
-
-static void command_of(uint32_t pid, char *out, size_t cap)
-{
-	char path[40];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%u/comm", pid);
-	f = fopen(path, "re");
-	if (!f || !fgets(out, (int)cap, f))
-		snprintf(out, cap, "?");
-	if (f)
-		fclose(f);
-	out[strcspn(out, "\n")] = '\0';
-}
 
 /* False: no client. All of it is statistics. */
 static bool read_record(const struct pp_proc *p, struct client *c)
@@ -47,7 +34,7 @@ static bool read_record(const struct pp_proc *p, struct client *c)
 	c->evictions = pp_load_rlx(&p->evictions);
 	memcpy(c->name, p->name, sizeof(p->name));
 	c->name[sizeof(p->name)] = '\0';
-	command_of(c->pid, c->command, sizeof(c->command));
+	pp_process_command(c->pid, c->command, sizeof(c->command));
 	return true;
 }
 

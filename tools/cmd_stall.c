@@ -17,26 +17,6 @@
 #define BEAT_NS UINT64_C(1000000000)   /* the daemon's heart beats each 100 ms */
 #define LONG_NS UINT64_C(1000000000)   /* a read or a snapshot that people should know of */
 
-const char *const pp_stall_process_names[] = {"running", "stopped", "dead"};
-
-enum pp_stall_process pp_stall_process(uint32_t pid)
-{
-	char path[40], line[512] = "", *p;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%" PRIu32 "/stat", pid);
-	f = fopen(path, "re");
-	if (!f)
-		return PP_STALL_DEAD;
-	if (!fgets(line, sizeof(line), f))
-		line[0] = '\0';
-	fclose(f);
-	p = strrchr(line, ')');
-	if (!p || !p[1] || p[2] == 'Z' || p[2] == 'X')
-		return PP_STALL_DEAD;
-	return p[2] == 'T' || p[2] == 't' ? PP_STALL_STOPPED : PP_STALL_RUNS;
-}
-
 /* In the same step of the same write. (The daemon raises the epoch of a tail when it closes a ring; its index is the owner's.) */
 static bool same_step(const struct pp_stall_look *a, const struct pp_stall_look *b)
 {
@@ -86,29 +66,32 @@ void pp_stall_report(struct pp_stall *p, int slot, uint32_t pid, uint64_t for_ns
 	pp_json_close(&p->j, '}');
 }
 
-const char *pp_stall_who(const struct pp_stall *p, uint64_t owner, char text[PP_STALL_WHO], uint32_t *pid)
+struct pp_stall_who pp_stall_who(const struct pp_stall *p, uint64_t owner)
 {
 	uint32_t proc = pp_slot_proc(owner);
 	const struct pp_proc *record = proc < p->r->fixed.procs ? &p->r->procs[proc] : NULL;
+	struct pp_stall_who w = {0};
 
-	*pid = record ? pp_load_rlx(&record->pid) : 0; /* stat */
-	if (record)
-		snprintf(text, PP_STALL_WHO, "%s process %u (%.31s)", pp_stall_process_names[pp_stall_process(*pid)], *pid, record->name);
-	else
-		snprintf(text, PP_STALL_WHO, "process record %u, which cannot be", proc);
-	return text;
+	if (!record) {
+		snprintf(w.text, sizeof(w.text), "process record %u, which cannot be", proc);
+		return w;
+	}
+	w.pid = pp_load_rlx(&record->pid);                                  /* stat */
+	w.state = pp_process_state(w.pid, pp_load_rlx(&record->start));     /* stat */
+	snprintf(w.text, sizeof(w.text), "%s process %u (%.31s)", pp_process_state_names[w.state], w.pid, record->name);
+	return w;
 }
 
 /* A thread that stands in an operation: how far it has come, for how long, and where the kernel has it. */
-static void report_operation(struct pp_stall *p, unsigned i, const struct pp_stall_look *l, const char *who, uint32_t pid)
+static void report_operation(struct pp_stall *p, unsigned i, const struct pp_stall_look *l, const struct pp_stall_who *who)
 {
 	const struct pp_slot *s = &p->r->slots[i];
 	uint64_t for_ns = pp_now_ns() - l->since_ns;
 	char phase[PP_STALL_PHASE], kernel[64], a[PP_TEXT_NUMBER];
 
-	pp_stall_kernel(pid, pp_load_rlx(&s->tid), kernel, sizeof(kernel)); /* stat */
-	pp_stall_report(p, (int)i, pid, for_ns, "write",
-		"Slot %u: %s has stood for at least %s%s%s in the middle of %s. Nobody waits for it: whoever wants the key helps it, or undoes it.", i, who,
+	pp_stall_kernel(who->pid, pp_load_rlx(&s->tid), kernel, sizeof(kernel)); /* stat */
+	pp_stall_report(p, (int)i, who->pid, for_ns, "write",
+		"Slot %u: %s has stood for at least %s%s%s in the middle of %s. Nobody waits for it: whoever wants the key helps it, or undoes it.", i, who->text,
 		pp_text_seconds(a, (double)for_ns / 1e9), kernel[0] ? " in the kernel's " : "", kernel, pp_stall_phase(p->r, s, l, phase));
 }
 
@@ -117,27 +100,26 @@ static void judge_slot(struct pp_stall *p, unsigned i, const struct pp_stall_loo
 	unsigned used = (uint16_t)(pp_tail_index(b->tail) - (uint16_t)b->head), entries = p->r->fixed.ring_entries;
 	uint64_t durable = pp_load_rlx(&p->r->globals->durable_epoch), for_ns = pp_now_ns() - b->since_ns; /* stat */
 	bool same_owner = a->owner == b->owner && pp_slot_state(b->owner) == PP_SLOT_CLAIMED;
-	char text[PP_STALL_WHO];
-	uint32_t pid;
+	struct pp_stall_who who;
 
 	if (pp_slot_state(b->owner) != PP_SLOT_CLAIMED)
 		return;
-	pp_stall_who(p, b->owner, text, &pid);
+	who = pp_stall_who(p, b->owner);
 	if (same_owner && b->op && same_step(a, b))
-		report_operation(p, i, b, text, pid);
-	else if (same_owner && b->low != PP_IDLE && a->low == b->low && pp_stall_process(pid) != PP_STALL_RUNS)
-		pp_stall_report(p, (int)i, pid, for_ns, "read", "Slot %u: %s stands in the middle of a read; what was alive then stays in memory.", i, text);
+		report_operation(p, i, b, &who);
+	else if (same_owner && b->low != PP_IDLE && a->low == b->low && who.state != PP_PROCESS_RUNS)
+		pp_stall_report(p, (int)i, who.pid, for_ns, "read", "Slot %u: %s stands in the middle of a read; what was alive then stays in memory.", i, who.text);
 	if (same_owner && b->want && a->want == b->want)
-		pp_stall_report(p, (int)i, pid, for_ns, "log_space", "Slot %u: %s waits for %" PRIu64 " bytes of log space: the disk is slow, or full.", i, text,
+		pp_stall_report(p, (int)i, who.pid, for_ns, "log_space", "Slot %u: %s waits for %" PRIu64 " bytes of log space: the disk is slow, or full.", i, who.text,
 			b->want);
 	if (same_owner && b->wait && a->wait == b->wait && durable < b->wait)
-		pp_stall_report(p, (int)i, pid, for_ns, "durable", "Slot %u: %s waits until epoch %" PRIu64 " is durable; %" PRIu64 " is.", i, text, b->wait,
+		pp_stall_report(p, (int)i, who.pid, for_ns, "durable", "Slot %u: %s waits until epoch %" PRIu64 " is durable; %" PRIu64 " is.", i, who.text, b->wait,
 			durable);
 	if (used + used / 8 >= entries)
-		pp_stall_report(p, (int)i, pid, 0, "ring", "Slot %u: the log ring of %s is full (%u of %u entries): the daemon does not take them.", i, text, used,
+		pp_stall_report(p, (int)i, who.pid, 0, "ring", "Slot %u: the log ring of %s is full (%u of %u entries): the daemon does not take them.", i, who.text, used,
 			entries);
-	if (pp_stall_process(pid) == PP_STALL_DEAD)
-		pp_stall_report(p, (int)i, pid, 0, "dead", "Slot %u belongs to %s: the daemon has not taken it back yet.", i, text);
+	if (who.state == PP_PROCESS_DEAD)
+		pp_stall_report(p, (int)i, who.pid, 0, "dead", "Slot %u belongs to %s: the daemon has not taken it back yet.", i, who.text);
 }
 
 static void judge_procs(struct pp_stall *p)
@@ -149,15 +131,16 @@ static void judge_procs(struct pp_stall *p)
 		/* All loads are of statistics. */
 		uint64_t interval = pp_load_rlx(&q->interval_ns), snapshot = pp_load_rlx(&q->snapshot_ns), bytes = pp_load_rlx(&q->pinned_bytes);
 		uint32_t pid = pp_load_rlx(&q->pid);
+		const char *state = pp_process_state_names[pp_process_state(pid, pp_load_rlx(&q->start))];
 
 		if (!pp_load_rlx(&q->state) || pp_load_rlx(&q->flags) & PP_PROC_DAEMON || pid == (uint32_t)getpid())
 			continue;
 		if (interval > LONG_NS)
 			pp_stall_report(p, -1, pid, interval, "long_read", "Process %u (%.31s, %s) has been reading for %s and keeps %s from being freed.", pid, q->name,
-				pp_stall_process_names[pp_stall_process(pid)], pp_text_seconds(a, (double)interval / 1e9), pp_text_bytes(b, (double)bytes));
+				state, pp_text_seconds(a, (double)interval / 1e9), pp_text_bytes(b, (double)bytes));
 		if (snapshot > LONG_NS)
 			pp_stall_report(p, -1, pid, snapshot, "long_snapshot", "Process %u (%.31s, %s) has held a snapshot for %s; it keeps at most %s.", pid, q->name,
-				pp_stall_process_names[pp_stall_process(pid)], pp_text_seconds(a, (double)snapshot / 1e9), pp_text_bytes(b, (double)bytes));
+				state, pp_text_seconds(a, (double)snapshot / 1e9), pp_text_bytes(b, (double)bytes));
 	}
 }
 
@@ -166,13 +149,14 @@ static void judge_daemon(struct pp_stall *p)
 	const struct pp_header *h = p->r->header;
 	uint64_t beat = pp_load_rlx(&h->heartbeat_ns), now = pp_now_ns(); /* stat */
 	uint32_t pid = pp_load_rlx(&h->daemon_pid);                       /* stat */
+	enum pp_process_state state = pp_process_state(pid, pp_load_rlx(&h->daemon_start)); /* stat */
 	int failed = (int)pp_load_rlx(&p->r->globals->failed);            /* stat */
 	char a[PP_TEXT_NUMBER];
 
 	if (now > beat && now - beat > BEAT_NS)
 		pp_stall_report(p, -1, pid, now - beat, "daemon", "The daemon (pid %u, %s) has done nothing for %s: reading goes on, writing until the rings are full. %s", pid,
-			pp_stall_process_names[pp_stall_process(pid)], pp_text_seconds(a, (double)(now - beat) / 1e9),
-			pp_stall_process(pid) == PP_STALL_DEAD ? "Start it: ppdb start." : pp_stall_process(pid) == PP_STALL_STOPPED ? "Let it go on: kill -CONT." : "Is the machine busy?");
+			pp_process_state_names[state], pp_text_seconds(a, (double)(now - beat) / 1e9),
+			state == PP_PROCESS_DEAD ? "Start it: ppdb start." : state == PP_PROCESS_STOPPED ? "Let it go on: kill -CONT." : "Is the machine busy?");
 	if (failed)
 		pp_stall_report(p, -1, pid, 0, "log", "The log could not be written (%s): the store is read-only until ppdbd is restarted.", ppdb_strerror(failed));
 	if (pp_load_rlx(&((struct pp_engine *)p->r->engine)->wal_full)) /* stat */

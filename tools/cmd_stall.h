@@ -5,6 +5,7 @@
 #define PP_TOOLS_CMD_STALL_H
 
 #include "tools/cmd_live.h"
+#include "tools/process.h"
 #include "tools/text_json.h"
 
 /* What a slot is in, at one look; `since_ns`: first look at which it was in the same. */
@@ -21,13 +22,13 @@ struct pp_stall {
 	unsigned found;
 };
 
-enum pp_stall_process { PP_STALL_RUNS, PP_STALL_STOPPED, PP_STALL_DEAD };
-enum pp_stall_process pp_stall_process(uint32_t pid);
-extern const char *const pp_stall_process_names[];
-
-#define PP_STALL_WHO 160
-/* "stopped process 123 (name)" and its pid, 0 = unknown, for the word of a slot's owner. Returns text. */
-const char *pp_stall_who(const struct pp_stall *, uint64_t owner, char text[PP_STALL_WHO], uint32_t *pid);
+/* Whom the word of a slot's owner names. */
+struct pp_stall_who {
+	uint32_t pid;                  /* 0 = unknown */
+	enum pp_process_state state;
+	char text[160];                /* "stopped process 123 (name)" */
+};
+struct pp_stall_who pp_stall_who(const struct pp_stall *, uint64_t owner);
 
 /* One thing that stands: a sentence, and who it is. slot < 0, pid 0, for_ns 0: none to tell. */
 void pp_stall_report(struct pp_stall *, int slot, uint32_t pid, uint64_t for_ns, const char *kind, const char *fmt, ...)

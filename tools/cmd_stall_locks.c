@@ -34,20 +34,17 @@ static bool waited(const struct pp_stall *p, uint32_t i)
 
 static void report_wait(struct pp_stall *p, uint32_t i, uint32_t owner)
 {
-	char waiter[PP_STALL_WHO], holder[PP_STALL_WHO];
-	uint32_t pid, other;
+	struct pp_stall_who waiter = pp_stall_who(p, p->now[i].owner), holder = pp_stall_who(p, p->now[owner].owner);
 
-	pp_stall_who(p, p->now[i].owner, waiter, &pid);
-	pp_stall_who(p, p->now[owner].owner, holder, &other);
-	pp_stall_report(p, (int)i, pid, 0, "lock_wait", "Slot %u: %s waits for lock stripe %u, which slot %u holds: %s.", i, waiter,
-		p->now[i].stripe - 1, owner, holder);
+	pp_stall_report(p, (int)i, waiter.pid, 0, "lock_wait", "Slot %u: %s waits for lock stripe %u, which slot %u holds: %s.", i, waiter.text,
+		p->now[i].stripe - 1, owner, holder.text);
 }
 
 /* Walks on from `first`; a circle is reported by its lowest member. */
 static void look_for_circle(struct pp_stall *p, uint32_t first)
 {
 	uint32_t at = first, pid, steps = 0;
-	char text[PP_STALL_WHO], members[160] = "";
+	char members[160] = "";
 
 	do {
 		size_t used = strlen(members);
@@ -57,23 +54,22 @@ static void look_for_circle(struct pp_stall *p, uint32_t first)
 		if (at == NOBODY || at < first || !waited(p, at) || ++steps > p->r->fixed.slots)
 			return;
 	} while (at != first);
-	pp_stall_who(p, p->now[first].owner, text, &pid);
+	pid = pp_stall_who(p, p->now[first].owner).pid;
 	pp_stall_report(p, (int)first, pid, 0, "lock_cycle", "Slots wait for each other's lock stripes in a circle: %s -> %u. That cannot come from ppdb's own "
 		"locking: run 'ppdb check'; killing process %u opens it.", members, first, pid);
 }
 
 static void report_owner(struct pp_stall *p, unsigned stripe, const struct pp_stripe_info *s)
 {
-	char text[PP_STALL_WHO], a[PP_TEXT_NUMBER];
+	struct pp_stall_who who = pp_stall_who(p, pp_load_rlx(&p->r->slots[s->slot].owner)); /* stat */
+	char a[PP_TEXT_NUMBER];
 	unsigned waiters = 0;
-	uint32_t pid;
 
 	for (uint32_t i = 0; i < p->r->fixed.slots; i++)
 		waiters += p->now[i].stripe == stripe + 1 && pp_slot_state(p->now[i].owner) == PP_SLOT_CLAIMED;
-	pp_stall_who(p, pp_load_rlx(&p->r->slots[s->slot].owner), text, &pid); /* stat */
-	pp_stall_report(p, (int)s->slot, pid, s->held_ns, "stripe",
+	pp_stall_report(p, (int)s->slot, who.pid, s->held_ns, "stripe",
 		"Lock stripe %u has been held for %s by %s; %u wait for it, and the next one takes it over after 10 ms.", stripe,
-		pp_text_seconds(a, (double)s->held_ns / 1e9), text, waiters);
+		pp_text_seconds(a, (double)s->held_ns / 1e9), who.text, waiters);
 }
 
 void pp_stall_locks(struct pp_stall *p)

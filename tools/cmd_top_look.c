@@ -7,6 +7,7 @@
 #include "tools/cmd_top.h"
 
 #include "engine/stat.h"
+#include "tools/process.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,50 +20,11 @@ const char *const pp_top_state_names[] = {"", "in write", "log space", "ring ful
 
 /* ---- processes ---- */
 
-/* From /proc/PID/stat: the state is behind the command, which may hold blanks; the start is field 22. */
 static enum pp_top_state process_state(uint32_t pid, uint64_t start)
 {
-	char path[40], line[600];
-	unsigned long long started = 0;
-	char state = 'X', *p;
-	ssize_t n;
-	int fd;
+	static const enum pp_top_state as[] = {PP_TOP_RUNS, PP_TOP_STOPPED, PP_TOP_DEAD};
 
-	snprintf(path, sizeof(path), "/proc/%u/stat", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return errno == ENOENT && !access("/proc/self", F_OK) ? PP_TOP_DEAD : PP_TOP_RUNS;
-	n = read(fd, line, sizeof(line) - 1);
-	close(fd);
-	line[n > 0 ? n : 0] = '\0';
-	p = strrchr(line, ')');
-	if (!p || sscanf(p + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &state, &started) != 2)
-		return n > 0 ? PP_TOP_RUNS : PP_TOP_DEAD;
-	if (state == 'Z' || state == 'X' || (start && started != start))
-		return PP_TOP_DEAD;
-	return state == 'T' || state == 't' ? PP_TOP_STOPPED : PP_TOP_RUNS;
-}
-
-static void printable(char *text)
-{
-	for (; *text; text++)
-		if (*text < ' ' || *text > '~')
-			*text = '?';
-}
-
-static void command_of(uint32_t pid, char *out, size_t cap)
-{
-	char path[40];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%u/comm", pid);
-	f = fopen(path, "re");
-	if (!f || !fgets(out, (int)cap, f))
-		snprintf(out, cap, "?");
-	if (f)
-		fclose(f);
-	out[strcspn(out, "\n")] = '\0';
-	printable(out);
+	return as[pp_process_state(pid, start)];
 }
 
 /* ---- slots ---- */
@@ -151,8 +113,8 @@ static void begin_client(struct pp_top_client *c, const struct pp_proc *p)
 		c->pid = pp_load_rlx(&p->pid);     /* stat */
 		c->start = pp_load_rlx(&p->start); /* stat */
 		memcpy(c->name, p->name, sizeof(p->name));
-		printable(c->name);
-		command_of(c->pid, c->command, sizeof(c->command));
+		pp_process_printable(c->name);
+		pp_process_command(c->pid, c->command, sizeof(c->command));
 	}
 	memcpy(c->before, c->ops, sizeof(c->ops));
 	memset(c->ops, 0, sizeof(c->ops));

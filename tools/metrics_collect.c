@@ -8,6 +8,7 @@
 
 #include "shm/clock.h"
 #include "shm/live.h"
+#include "tools/process.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -117,22 +118,6 @@ static void take_shards(struct pp_metrics_store *m, const struct pp_region *r)
 
 /* ---- clients ---------------------------------------------------------------------------------------------------- */
 
-static bool is_stopped(uint32_t pid)
-{
-	char path[40], line[512] = "", *p;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%u/stat", pid);
-	f = fopen(path, "re");
-	if (!f)
-		return false;
-	if (!fgets(line, sizeof(line), f))
-		line[0] = '\0';
-	fclose(f);
-	p = strrchr(line, ')');
-	return p && p[1] && (p[2] == 'T' || p[2] == 't');
-}
-
 static void add_client(struct pp_metrics_store *m, const struct pp_proc *p, bool readonly)
 {
 	struct pp_metrics_client *c = m->client;
@@ -203,12 +188,12 @@ static int take_clients(struct pp_metrics_store *m, const struct pp_region *r)
 			continue;
 		add_client(m, p, flags & PP_PROC_READONLY);
 		m->evicted += (flags & PP_PROC_EVICTED) != 0;
-		if (!m->told)
-			continue;
-		if (!pp_proc_alive((pid_t)pid, pp_load_rlx(&p->start)))
-			m->dead++;
-		else
-			m->stopped += is_stopped(pid);
+		if (m->told) {
+			enum pp_process_state state = pp_process_state(pid, pp_load_rlx(&p->start));
+
+			m->dead += state == PP_PROCESS_DEAD;
+			m->stopped += state == PP_PROCESS_STOPPED;
+		}
 	}
 	cut_clients(m);
 	return 0;

@@ -10,6 +10,7 @@
 #include "engine/stat.h"
 #include "shm/clock.h"
 #include "shm/live.h"
+#include "tools/process.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -247,28 +248,6 @@ struct sum {
 	struct pp_hist read, write, wait;
 };
 
-static void comm_of(uint32_t pid, char *out, size_t cap)
-{
-	char path[40];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%u/comm", pid);
-	f = fopen(path, "re");
-	if (!f || !fgets(out, (int)cap, f))
-		snprintf(out, cap, "?");
-	if (f)
-		fclose(f);
-	out[strcspn(out, "\n")] = '\0';
-}
-
-/* Names are the clients' own bytes; what is printed and recorded is to be read again. */
-static void printable(char *text)
-{
-	for (; *text; text++)
-		if ((unsigned char)*text < 0x20 || (unsigned char)*text > 0x7e)
-			*text = '?';
-}
-
 static void add_to_client(struct sum *sum, const struct slot_look *a, const struct slot_look *b, bool same)
 {
 	for (unsigned op = 0; op < PP_OPS; op++) {
@@ -293,9 +272,8 @@ static void describe(struct pp_perf_sampler *s, uint32_t p, struct sum *sum)
 	c->readonly = pp_load_rlx(&proc->flags) & PP_PROC_READONLY;
 	memcpy(c->name, proc->name, sizeof(proc->name));
 	c->name[sizeof(proc->name)] = '\0';
-	comm_of(c->pid, c->command, sizeof(c->command));
-	printable(c->name);
-	printable(c->command);
+	pp_process_command(c->pid, c->command, sizeof(c->command));
+	pp_process_printable(c->name);
 	c->read = spread_of(&sum->read);
 	c->write = spread_of(&sum->write);
 	c->wait = spread_of(&sum->wait);
