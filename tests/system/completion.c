@@ -53,7 +53,7 @@ Test(completion, what_bash_offers)
 	/* names */
 	expect("tab ppdb -n $ID-de | sed s/$ID/ID/", "ID-default\n");
 	expect("tab ppdb get k --table b; tab ppdb get k --table = bi", "bees\nbirds\nbirds\n");
-	expect("tab ppdb table d; tab ppdb table drop bi", "drop\nbirds\n");
+	expect("tab ppdb table ''; tab ppdb table drop bi; tab ppdb bookmark ''", "change\ncreate\ndrop\nbirds\ndrop\nlist\n");
 	expect("tab ppdb bookmark drop in; tab ppdb watch --bookmark i", "indexer\nindexer\n");
 	expect("tab ppdb get us; tab ppdb del --table birds r", "user/1\nuser/with\\ space\nrobin\n");
 	expect("tab ppdb bench ycsb-c; tab ppdb dump --format m", "ycsb-c\nmdb\n");

@@ -13,6 +13,9 @@ _ppdb_help() {
 _ppdb_options() { grep -oE -e '(^|[^[:alnum:]-])--[a-z][a-z-]*' <<<"$help" | grep -oE -e '--[a-z-]+' | sort -u; }
 _ppdb_terms() { sed -nE 's/^  ([a-z][a-z0-9-]*)  +[^ ].*/\1/p' <<<"$help"; }
 
+# What the usage offers as first words: "table create|change NAME [...] | drop NAME"
+_ppdb_verbs() { sed -nE "1s/^usage: .* $command //p" <<<"$help" | tr '|' '\n' | sed -nE 's/^[ []*([a-z]+)\b.*/\1/p'; }
+
 _ppdb_stores() {
 	local file
 	for file in /dev/shm/ppdb-"$UID"/*.arena; do
@@ -91,9 +94,8 @@ _ppdb() {
 		return
 	fi
 	case $command:$place in
-	table:0) _ppdb_offer $'create\ndrop' ;;
+	table:0 | bookmark:0) _ppdb_help "$program" "$command"; _ppdb_offer "$(_ppdb_verbs)" ;;
 	table:1) _ppdb_offer "$("${ask[@]}" tables --json 2>/dev/null | grep -oE '"name": *"[^"]*"' | sed -E 's/^"name": *"(.*)"$/\1/')" ;;
-	bookmark:0) _ppdb_offer $'list\ndrop' ;;
 	bookmark:1) _ppdb_offer "$("${ask[@]}" bookmark 2>/dev/null | cut -f 1)" ;;
 	load:0 | restore:0 | batch:0 | wal:0) _ppdb_files ;;
 	backup:0) _ppdb_dirs ;;
