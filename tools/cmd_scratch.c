@@ -9,6 +9,7 @@
  */
 #include "tools/cmd_scratch.h"
 #include "tools/paths.h"
+#include "tools/text_json.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -133,11 +134,12 @@ static int last_words(struct pp_scratch *s, const char *what)
 	return said(s, "the scratch daemon %s: %s", what, *text ? text : "it said nothing");
 }
 
+/* It answers as soon as it has a socket; until it runs it may still find that it cannot. */
 static int wait_answer(const struct pp_cmd *c, struct pp_scratch *s, const volatile int *quit)
 {
 	struct pp_cmd ask = *c;
 	double end = pp_cmd_now() + START_SECONDS;
-	char *json = NULL;
+	char *json = NULL, state[24];
 
 	ask.store = s->socket;
 	while (!*quit && pp_cmd_now() < end) {
@@ -146,8 +148,11 @@ static int wait_answer(const struct pp_cmd *c, struct pp_scratch *s, const volat
 			return last_words(s, "ended before it was ready");
 		}
 		if (!pp_cmd_status_text(&ask, 1000, &json)) {
+			bool runs = pp_json_find(json, "state", state, sizeof(state)) && !strcmp(state, "running");
+
 			free(json);
-			return 0;
+			if (runs)
+				return 0;
 		}
 		usleep(10000);
 	}

@@ -42,6 +42,7 @@ struct pp_tune_trial {
 	double rate[PP_TUNE_ROUNDS], median;
 	struct pp_verdict verdict;     /* against the default */
 	struct pp_scratch scratch;
+	char arena[256];               /* of pages = hugetlb: a file on hugetlbfs; "" = in the usual place */
 };
 
 struct pp_tune_knob {

@@ -63,7 +63,7 @@ static void add_option(char *to, size_t cap, const char *name, const char *value
 {
 	size_t n = strlen(to);
 
-	snprintf(to + n, cap - n, " --%s %s", name, value);
+	snprintf(to + n, cap - n, " --%s %.250s", name, value);
 }
 
 /* What was chosen so far; `knob` (NULL allowed) with another value. */
@@ -77,9 +77,39 @@ static void options_for(const struct pp_tune *t, const struct pp_tune_knob *knob
 		add_option(to, cap, knob->name, value);
 }
 
+/* Pages of a hugetlbfs need the arena's file there. False: there is none. */
+static bool place_arena(const struct pp_tune *t, const struct pp_tune_knob *knob, struct pp_tune_trial *x)
+{
+	static unsigned number;
+	bool own = knob && !strcmp(knob->name, "pages");
+	char folder[150];
+
+	x->arena[0] = '\0';
+	if (strcmp(own ? x->value : pp_tune_value(t, "pages"), "hugetlb"))
+		return true;
+	if (pp_region_hugetlb_mount(folder, sizeof(folder))) {
+		snprintf(x->why_not, sizeof(x->why_not), "no hugetlbfs with pages of 2 MiB is mounted");
+		return false;
+	}
+	snprintf(x->arena, sizeof(x->arena), "%s/ppdb-tune-%d-%u", folder, (int)getpid(), number++);
+	return true;
+}
+
+/* Whoever has it mapped keeps it. */
+static void forget_arena(const struct pp_tune_trial *x)
+{
+	char lock[300];
+
+	if (!x->arena[0])
+		return;
+	unlink(x->arena);
+	snprintf(lock, sizeof(lock), "%s.lock", x->arena);
+	unlink(lock);
+}
+
 static uint64_t arena_bytes(const struct pp_tune *t)
 {
-	return t->keys * (t->p.key_bytes + t->p.value_bytes + 400) * 3 / 2 + (UINT64_C(256) << 20);
+	return t->keys * (t->p.key_bytes + t->p.value_bytes + 400) * 3 / 2 + (UINT64_C(128) << 20);
 }
 
 /* ---- one daemon ---- */
@@ -159,7 +189,12 @@ static void start_trial(const struct pp_tune *t, const struct pp_tune_knob *k, s
 	for (unsigned i = 0; i < PP_TUNE_ROUNDS; i++)
 		x->rate[i] = NAN;
 	options_for(t, k, x->value, options, sizeof(options));
+	if (!place_arena(t, k, x))
+		return;
+	if (x->arena[0])
+		add_option(options, sizeof(options), "arena", x->arena);
 	x->ran = !start(t, &x->scratch, options, k->load);
+	forget_arena(x);
 	if (!x->ran)
 		snprintf(x->why_not, sizeof(x->why_not), "%.*s", (int)sizeof(x->why_not) - 1, reason(x->scratch.said));
 }
@@ -242,7 +277,10 @@ int pp_tune_prove(struct pp_tune *t, const char *path)
 	for (unsigned i = 0; i < n && !rc; i++) {
 		/* Options count more than the file: its memory is the user's, ours is enough. */
 		snprintf(options, sizeof(options), "--no-gather --wal-segment 16M%s%s", i ? "" : " -c ", i ? "" : path);
+		if (!i && place_arena(t, NULL, &trial[i]) && trial[i].arena[0])
+			add_option(options, sizeof(options), "arena", trial[i].arena);
 		rc = start(t, &trial[i].scratch, options, PP_TUNE_MIX);
+		forget_arena(&trial[i]);
 		trial[i].ran = !rc;
 		if (rc && !pp_bench_interrupted)
 			pp_cmd_note(t->c, "%s: %s", i ? "with the defaults" : "with what was chosen", trial[i].scratch.said);

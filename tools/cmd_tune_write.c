@@ -77,6 +77,8 @@ static void write_trials(const struct pp_tune *t, const struct pp_tune_knob *k, 
 
 static void write_knob(const struct pp_tune *t, const struct pp_tune_knob *k, FILE *out)
 {
+	char folder[200];
+
 	fputc('\n', out);
 	if (!k->done) {
 		fprintf(out, "# %s: of no effect without %s\n# %s = %s\n", k->name, k->only_if, k->name, k->trial[0].value);
@@ -88,6 +90,8 @@ static void write_knob(const struct pp_tune *t, const struct pp_tune_knob *k, FI
 	else
 		fprintf(out, "# No other value is better beyond the noise: the default.\n");
 	fprintf(out, "%s = %s\n", k->name, k->trial[k->chosen].value);
+	if (!strcmp(k->trial[k->chosen].value, "hugetlb") && !pp_region_hugetlb_mount(folder, sizeof(folder)))
+		fprintf(out, "# Such pages come from there; as many must be reserved as memory says (sysctl vm.nr_hugepages).\narena = %s/ppdb-%s.arena\n", folder, t->c->store);
 }
 
 /* In whole mebibytes, upwards. */

@@ -3,6 +3,7 @@
  * store's own sizes and mix are what is measured, and nothing is left behind, also after an interrupt.
  */
 #include "client/ppdb.h"
+#include "tests/lib/mount.h"
 #include "tests/lib/store.h"
 
 #include <criterion/criterion.h>
@@ -16,7 +17,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-TestSuite(tune, .fini = test_stores_end, .timeout = 300);
+static void finish(void)
+{
+	test_mounts_end();
+	test_stores_end();
+}
+
+TestSuite(tune, .fini = finish, .timeout = 300);
 
 static struct test_store s, other;
 static char out[1 << 17], words[700], dir[160];
@@ -45,9 +52,9 @@ static void use(void)
 	test_ok(ppdb_detach(db));
 }
 
-static unsigned files_in_scratch(void)
+static unsigned files_in(const char *folder)
 {
-	DIR *d = opendir(dir);
+	DIR *d = opendir(folder);
 	struct dirent *e;
 	unsigned n = 0;
 
@@ -118,12 +125,29 @@ Test(tune, measures_the_store_and_writes_what_ppdbd_takes)
 	test_require(strstr(config, line), "'%s' is not in: %s", line, config);
 	test_require(strcmp(sync, "mutex") ? strstr(config, "\n# stripes = ") : strstr(config, "\nstripes = "), "stripes are only of mutex: %s", config);
 	test_require(strstr(config, "\nmemory = 123M\n") && strstr(config, "values of 300 bytes") && strstr(config, "(noise "), "%s", config);
-	test_require(files_in_scratch() == 0, "scratch daemons left files");
+	test_require(files_in(dir) == 0, "scratch daemons left files");
 	test_require(test_store_command(&s, words, out, sizeof(out)) == 2 && strstr(out, "--force"), "it writes over a file: %s", out);
 	test_store_prepare(&other, NULL);
 	snprintf(other.options, sizeof(other.options), "-c %s", path);
 	test_require(test_store_try(&other) == 0, "ppdbd does not take the config: %s", config);
 	test_store_end(&other);
+	test_store_stop(&s);
+}
+
+/* A hugetlbfs that is mounted anywhere is tried, too. */
+Test(tune, tries_huge_pages_where_there_are_some)
+{
+	char folder[160], *at;
+
+	prepare();
+	snprintf(folder, sizeof(folder), "%s/huge", s.dir);
+	if (!test_mount_hugetlb(folder, 150))
+		cr_skip_test("no huge pages to be had");
+	snprintf(words, sizeof(words), "tune --rounds 3 --seconds 0.02 --keys 1000 --only pages --json --data-dir %s", dir);
+	test_require(test_store_command(&s, words, out, sizeof(out)) == 0, "%s", out);
+	at = strstr(out, "\"value\": \"hugetlb\"");
+	test_require(at && strstr(at, "\"per_s\"") && strstr(at, "\"per_s\"") < strchr(at, '}'), "hugetlb was not measured: %s", out);
+	test_require(files_in(folder) == 0 && files_in(dir) == 0, "scratch daemons left files");
 	test_store_stop(&s);
 }
 
@@ -140,9 +164,9 @@ Test(tune, is_interrupted_and_refuses)
 	snprintf(program, sizeof(program), "%s/ppdb", getenv("PPDB_BUILD") ? getenv("PPDB_BUILD") : PPDB_BUILD_DIR);
 	snprintf(log, sizeof(log), "%s/background", s.dir);
 	pid = test_exec(argv, log);
-	for (unsigned i = 0; i < 1000 && !files_in_scratch(); i++)
+	for (unsigned i = 0; i < 1000 && !files_in(dir); i++)
 		test_sleep_ms(20);
-	test_require(files_in_scratch() > 0, "no scratch daemon begins");
+	test_require(files_in(dir) > 0, "no scratch daemon begins");
 	test_sleep_ms(300);
 	kill(pid, SIGINT);
 	status = test_collect(pid, true);
@@ -151,7 +175,7 @@ Test(tune, is_interrupted_and_refuses)
 	out[n > 0 ? n : 0] = '\0';
 	close(fd);
 	test_require(WIFEXITED(status) && WEXITSTATUS(status) == 4 && strstr(out, "nothing was written"), "%#x: %s", (unsigned)status, out);
-	test_require(files_in_scratch() == 0, "scratch daemons left files");
+	test_require(files_in(dir) == 0, "scratch daemons left files");
 	test_store_stop(&s);
 	test_require(test_store_command(&s, "tune", out, sizeof(out)) == 3, "a store that does not run: %s", out);
 }
