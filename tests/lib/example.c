@@ -47,11 +47,22 @@ static void file(const struct test_shell *s, const char *name, const char *text)
 	test_require(!chmod(path, 0755), "%s", path);
 }
 
+/* What the watchdog ends. */
+static struct test_shell *current;
+
+static void end_current(void)
+{
+	if (current)
+		test_shell_end(current);
+}
+
 void test_shell_begin(struct test_shell *s)
 {
 	char path[256];
 
 	memset(s, 0, sizeof(*s));
+	current = s;
+	test_on_end(end_current);
 	strcpy(s->dir, "/tmp/ppdb-example-XXXXXX");
 	test_require(mkdtemp(s->dir), "%s", s->dir);
 	snprintf(s->id, sizeof(s->id), "x%s", s->dir + strlen(s->dir) - 6);
