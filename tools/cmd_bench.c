@@ -365,7 +365,7 @@ static const char help_text[] =
 	"                       up counts; without it a worker begins an operation when the one before has ended (closed loop)\n"
 	"  --durable            every write returns when it is on disk (fillsync: always; the others: when it is visible)\n"
 	"  --distribution D     of the keys: uniform, zipfian, latest, hot (1 % of the keys); --theta X of zipfian (0.99)\n"
-	"  --scan-length N      entries of a scan (100); --sample N: time one of N operations (1); --seed N (1)\n"
+	"  --scan-length N      entries of a scan (100); --sample N: time one of N operations (1), which costs some 60 ns; --seed N (1)\n"
 	"Numbers take k, m, g. Ctrl-C ends it with the results so far. Exit 0; 3: no daemon; 4: something failed or a value was wrong.\n\n"
 	"  ppdb bench readrandom ycsb-a                                 # on the running store, in a table of its own\n"
 	"  ppdb bench --scratch fillseq,readseq,deleteseq --keys 1m\n"

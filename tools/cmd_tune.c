@@ -176,7 +176,7 @@ static const char help_text[] =
 	"usage: ppdb [-n NAME] [--json] tune [--quick] [--data-dir DIR] [--memory SIZE] [--write FILE [--force]] [--clients N]\n\n"
 	"Measures what the settings of ppdbd do on this machine, on daemons of its own, and prints a config with the reason for each value: page size,\n"
 	"strategy, shards, sync and its stripes, back-off, backend and depth of the log, spinning. Values of a setting are measured in turns; one that is\n"
-	"not better than the default beyond the noise is not taken. Sizes of keys and values, mix of operations, number of clients and keys are those of\n"
+	"not better than the default beyond the noise is not taken. Huge pages are tried where a hugetlbfs is mounted. Sizes of keys and values, mix of operations, number of clients and keys are those of\n"
 	"the store NAME, if it runs: from its counters and a sample of its records. Give it a quiet machine.\n\n"
 	"  --quick         less data and shorter runs: a minute or two, for a first idea; else some minutes\n"
 	"  --data-dir DIR  for the logs: on the disk that the store will be on ($TMPDIR or /tmp)\n"
