@@ -14,6 +14,7 @@
 #define TOP 10.0
 #define BOTTOM 26.0
 #define DOTS_MAX 60
+#define SPOTS_MAX 200                  /* points that tell their value where the pointer rests; a page of more would be large */
 
 void pp_html_text(FILE *out, const char *text)
 {
@@ -149,7 +150,7 @@ void pp_plot_line(struct pp_plot *p, const double *x, const double *y, unsigned 
 		down = shows(p, y[i]);
 	}
 	fputs("\"/>", p->out);
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = 0; i < n && n <= SPOTS_MAX; i++)
 		if (shows(p, y[i]))
 			dot(p, x[i], y[i], colour, name, n <= DOTS_MAX);
 }

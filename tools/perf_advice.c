@@ -98,8 +98,8 @@ static bool ring_full(const struct pp_perf *p, const struct pp_perf_pages *pages
 	if (p->count.overloads < 10 || pp_perf_writes(p) < FEW || share < 0.02)
 		return false;
 	return say(text, "Writes come faster than the disk takes them: %s times a write found its ring of %u entries or its log space full, and writers stood for "
-		"%.0f %% of the time in all. Bursts fit into a larger ring (--ring), which needs a cold start; steady load needs a faster disk or fewer bytes. Log: %s/s.",
-		pp_text_count(a, (double)p->count.overloads), p->ring_entries, 100 * share, pp_text_bytes(b, pp_perf_rate(p, p->log_bytes)));
+		"%.2f s of each second, all added up. Bursts fit into a larger ring (--ring), which needs a cold start; steady load needs a faster disk or fewer bytes. Log: %s/s.",
+		pp_text_count(a, (double)p->count.overloads), p->ring_entries, share, pp_text_bytes(b, pp_perf_rate(p, p->log_bytes)));
 }
 
 static bool device_bound(const struct pp_perf *p, const struct pp_perf_pages *pages, char text[PP_ADVICE_TEXT])
@@ -222,8 +222,8 @@ static bool lock_waits(const struct pp_perf *p, const struct pp_perf_pages *page
 	(void)pages;
 	if (p->count.lock_waits < FEW || share < 0.05)
 		return false;
-	return say(text, "Writers waited %s times for a lock stripe, %.0f %% of the time in all. Raise stripes if the keys differ; if they are the same few, that is the queue "
-		"that sync = mutex is for, and sync = lockfree may be quicker.", pp_text_count(a, (double)p->count.lock_waits), 100 * share);
+	return say(text, "Writers waited %s times for a lock stripe, %.2f s of each second, all added up. Raise stripes if the keys differ; if they are the same few, that is the queue "
+		"that sync = mutex is for, and sync = lockfree may be quicker.", pp_text_count(a, (double)p->count.lock_waits), share);
 }
 
 static bool hot_shard(const struct pp_perf *p, const struct pp_perf_pages *pages, char text[PP_ADVICE_TEXT])

@@ -231,6 +231,43 @@ static void prepare(void)
 		snprintf(path[i], sizeof(path[i]), "%s/%s", s.dir, names[i]);
 }
 
+/* More intervals than are kept one by one: the same one again and again. */
+static void stretch(unsigned from, unsigned to, unsigned times)
+{
+	FILE *in = fopen(path[from], "r"), *f = fopen(path[to], "w");
+
+	test_require(in && f && fgets(out, sizeof(out), in), "cannot copy %s", path[from]);
+	while (times--)
+		fputs(out, f);
+	test_require(!fclose(f), "cannot write %s", path[to]);
+	fclose(in);
+}
+
+Test(perf, long_recordings)
+{
+	struct load load = {.gets = 256, .puts = 64};
+	double gets, seconds;
+	char words[400];
+
+	test_begin(200);
+	prepare();
+	record(FIRST, &load);
+	test_store_stop(&s);
+	stretch(FIRST, SECOND, 1);
+	snprintf(words, sizeof(words), "--json perf --from %s", path[SECOND]);
+	test_require(!command(words), "%s", out);
+	gets = number("operations", "get", "count");
+	seconds = number("seconds", NULL, NULL);
+	stretch(FIRST, SECOND, 1301);
+	test_require(!command(words), "%s", out);
+	cr_assert_eq(number("operations", "get", "count"), 1301 * gets);
+	cr_assert(number("seconds", NULL, NULL) > 1300.9 * seconds && number("seconds", NULL, NULL) < 1301.1 * seconds);
+	snprintf(words, sizeof(words), "perf --from %s --html -", path[SECOND]);
+	test_require(!command(words), "%s", out);
+	test_require(strstr(out, " 326 points"), "1301 intervals are shown four at a time: %.3000s", strstr(out, "<h1>")); /* 512 -> 256 of two -> 256 of four, and on */
+	test_store_end(&s);
+}
+
 Test(perf, recordings_are_read_again_and_compared)
 {
 	struct load both = {.gets = 256, .puts = 64, .durable = 2}, reads = {.gets = 256};

@@ -118,7 +118,7 @@ Test(perf_advice, ring_full)
 {
 	p.count.overloads = 500;
 	p.count.overload_ns = 200000000;
-	expect_said("ring_full", "20 %");
+	expect_said("ring_full", "0.20 s of each second");
 	p.count.overload_ns = 2000000;
 	expect_silence("ring_full");
 }
@@ -202,7 +202,7 @@ Test(perf_advice, lock_waits)
 {
 	p.count.lock_waits = 1000;
 	p.count.lock_wait_ns = 600000000;
-	expect_said("lock_waits", "60 %");
+	expect_said("lock_waits", "0.60 s of each second");
 	p.count.lock_wait_ns = 6000000;
 	expect_silence("lock_waits");
 }
