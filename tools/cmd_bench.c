@@ -374,8 +374,8 @@ static const char help_text[] =
 	"  ppdb bench readrandom --table t --keys 10m                   # t stays; a second run finds it, and loads it again\n\n"
 	"--json prints {processes, threads, keys, key_bytes, value_bytes, seed, workloads: [{name, load, workers, seconds, ops, ops_per_s, cpu_seconds,\n"
 	"rate, behind, missing, conflicts, overloads, entries, wrong, interrupted, operations: {KIND: {ops, timed, p50_ns, p90_ns, p99_ns, p999_ns,\n"
-	"p9999_ns, max_ns, mean_ns}}}]}. cpu_seconds: of the workers alone; behind: operations that were due and had not begun at the end; missing: keys that were not there; conflicts:\n"
-	"read-modify-writes done again; overloads: the log was full; entries: met by scans.\n\n"
+	"p9999_ns, max_ns, mean_ns}}}]}. cpu_seconds: of the workers alone; behind: operations that were due and\n"
+	"had not begun at the end; missing: keys that were not there; conflicts: read-modify-writes done again; overloads: the log was full; entries: met by scans.\n\n"
 	"Workloads: those of db_bench, and YCSB's A to F (also ycsba, workloada, a)\n";
 
 static int help(void)
