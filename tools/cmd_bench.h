@@ -151,6 +151,8 @@ void pp_bench_end(struct pp_bench_state *);
 bool pp_bench_choose(struct pp_bench_state *, enum pp_bench_op *);
 /* Does it; how many keys it served, or an error. */
 int pp_bench_do(struct pp_bench_state *, enum pp_bench_op);
+/* Whether the table holds the keys of a fill already, by a sample of them. */
+bool pp_bench_holds(struct pp_bench *, ppdb *);
 /* Lets go of what the view keeps from being freed. */
 int pp_bench_refresh(struct pp_bench_state *);
 

@@ -20,6 +20,7 @@
 #define ID_BITS 40
 #define PATIENCE_NS (30 * PP_NS_PER_SEC)
 #define RMW_TRIES 1000
+#define HELD_LOOKS 256
 
 /* ---- keys and values ---- */
 
@@ -395,4 +396,24 @@ void pp_bench_end(struct pp_bench_state *s)
 	ppdb_batch_free(s->batch);
 	free(s->key[0]);
 	free(s->value);
+}
+
+bool pp_bench_holds(struct pp_bench *b, ppdb *db)
+{
+	uint8_t *key = malloc(b->key_bytes);
+	uint64_t random = b->seed;
+	ppdb_view *view = NULL;
+	bool all = key && !ppdb_view_begin(db, PPDB_VIEW_LATEST, &view);
+
+	for (unsigned i = 0; i < HELD_LOOKS && all; i++) {
+		uint64_t id = i < 2 ? i * (b->keys - 1) : pp_random_below(&random, b->keys);
+		ppdb_item item;
+
+		memset(key, 'k', b->key_bytes);
+		write_key(b, number_of(b, id), key);
+		all = !ppdb_view_get(view, b->table, (ppdb_slice){key, b->key_bytes}, &item) && item.value.size == b->value_bytes;
+	}
+	ppdb_view_end(view);
+	free(key);
+	return all;
 }

@@ -331,6 +331,12 @@ Test(bench_cmd, a_scratch_daemon_a_named_table_and_what_is_refused)
 	test_require(tables() == 1, "the named table did not stay");
 	run(0, "scan --table kept --count");
 	test_require(atoi(out) == 500, "the table holds %s", out);
+	run(0, "bench readrandom --table kept --keys 500 --ops 500 --warmup 0 --json");
+	test_require(!strstr(out, "\"load\": true") && number("readrandom", NULL, "missing") == 0 && number("readrandom", NULL, "wrong") == 0,
+		"the keys are loaded anew although they are there: %s", out);
+	run(0, "bench deleterandom --table kept --keys 500 --ops 100 --warmup 0");
+	run(0, "bench readrandom --table kept --keys 500 --ops 500 --warmup 0 --json");
+	test_require(strstr(out, "\"load\": true") && number("readrandom", NULL, "missing") == 0, "keys that are gone are not loaded: %s", out);
 	run(0, "table drop kept");
 	run(4, "bench readrandom --keys 10m");
 	test_require(strstr(out, "take fewer --keys"), "%s", out);
