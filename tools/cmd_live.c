@@ -15,7 +15,7 @@ static int map_file(const struct pp_cmd *c, const char *arena, struct pp_live *l
 	int rc = 0, fd;
 
 	if (!arena && strchr(c->store, '/')) {
-		pp_cmd_note(c, "no daemon answers at %s; name the arena's file with --arena", c->store);
+		pp_cmd_note(c, "ppdbd is not running: nobody answers at %s; start it, or name the file of its memory with --arena", c->store);
 		return PP_EXIT_NO_DAEMON;
 	}
 	if (!arena)
