@@ -44,7 +44,7 @@ static void on_signal(int signal)
 	pp_bench_interrupted = 1;
 }
 
-static void catch_signals(void)
+void pp_bench_catch_signals(void)
 {
 	static const int caught[] = {SIGINT, SIGTERM, SIGHUP};
 	struct sigaction act = {.sa_handler = on_signal};
@@ -420,7 +420,7 @@ int pp_cmd_bench(struct pp_cmd *c, int argc, char **argv)
 		rc = pp_cmd_usage(c, "--data-dir and --options are for --scratch");
 	if (rc)
 		return rc;
-	catch_signals();
+	pp_bench_catch_signals();
 	x.c = *c;
 	return measure(&x, &t);
 }

@@ -111,6 +111,8 @@ struct pp_bench_result {
 };
 
 extern volatile sig_atomic_t pp_bench_interrupted;
+/* From now on SIGINT, SIGTERM and SIGHUP set it, and SIGPIPE does nothing. */
+void pp_bench_catch_signals(void);
 
 /* Runs one workload. 0 (also when it was interrupted, see *out), or an exit code after a message. */
 int pp_bench_run(struct pp_bench *, const struct pp_bench_workload *, struct pp_bench_result *out);

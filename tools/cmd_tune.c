@@ -254,22 +254,6 @@ static int override(struct pp_tune *t, const struct texts *x)
 	return rc;
 }
 
-static void on_signal(int signal)
-{
-	(void)signal;
-	pp_bench_interrupted = 1;
-}
-
-static void catch_signals(void)
-{
-	static const int caught[] = {SIGINT, SIGTERM, SIGHUP};
-	struct sigaction act = {.sa_handler = on_signal};
-
-	for (unsigned i = 0; i < sizeof(caught) / sizeof(caught[0]); i++)
-		sigaction(caught[i], &act, NULL);
-	signal(SIGPIPE, SIG_IGN); /* whoever read the output may have gone: there is still something to clean up */
-}
-
 int pp_cmd_tune(struct pp_cmd *c, int argc, char **argv)
 {
 	static struct pp_tune t;
@@ -290,7 +274,7 @@ int pp_cmd_tune(struct pp_cmd *c, int argc, char **argv)
 		return pp_cmd_usage(c, "--only names a setting that is not measured: '%s'", x.only);
 	if (x.write && !x.force && !access(x.write, F_OK))
 		return pp_cmd_usage(c, "%s is there already; --force replaces it", x.write);
-	catch_signals();
+	pp_bench_catch_signals();
 	rc = pp_tune_profile(&t, strcmp(c->store, "default") != 0);
 	if (!rc)
 		rc = override(&t, &x);
