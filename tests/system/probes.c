@@ -149,7 +149,7 @@ Test(probes, scripts_find_what_they_look_at)
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", SCRIPTS, e->d_name);
 		p = check_script(path);
-		if (!access("/usr/bin/bpftrace", X_OK))
+		if (!geteuid() && !access("/usr/bin/bpftrace", X_OK)) /* it works for root alone */
 			compile_script(path, p);
 		scripts++;
 	}
