@@ -56,10 +56,11 @@ struct crew_member {
 struct crew_told {
 	uint64_t version[CREW_FOLLOWED];     /* 0 = nothing yet */
 	bool gone[CREW_FOLLOWED], expires[CREW_FOLLOWED];
+	bool unsure[CREW_FOLLOWED];          /* it may be another version: nobody knows which of two positions it was */
 };
 struct crew_changes {
-	struct crew_told acked[2];           /* at the bookmark, and where it is being moved */
-	_Atomic uint32_t at, moving;
+	struct crew_told acked[3];           /* at the bookmark, where it is being moved, and one to write */
+	_Atomic uint32_t state;              /* CREW_AT: which is at the bookmark; CREW_MOVING: it is being moved to the next one */
 	bool followed;
 	_Atomic uint64_t count, acks, lost;
 };

@@ -35,7 +35,7 @@ struct crew_self {
 	ppdb_reservation *held[CREW_HELD];   /* filled in and not published */
 	struct crew_loop *loop;              /* of a member that waits in an event loop */
 	struct crew_reader *reader;          /* of one that follows the changes */
-	ppdb_table shared, shared_last;      /* number of the table of all, 0 = unknown; the last one met */
+	ppdb_table shared, shared_gone;      /* number of the table of all, 0 = unknown; the last one that was dropped, durably */
 };
 
 /* Each operation is noted before it begins, for the watch. */

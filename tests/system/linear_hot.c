@@ -165,7 +165,7 @@ static void read_by_iterator(struct worker *w, uint32_t key, ppdb_slice k)
 static void write_one(struct worker *w, uint32_t key, ppdb_slice k)
 {
 	static const uint32_t flags[] = {0, PPDB_IFABSENT, PPDB_IFPRESENT};
-	ppdb_wopts o = {.size = sizeof(o), .flags = test_chance(&w->r, 2) ? 0 : PPDB_ASYNC};
+	ppdb_wopts o = {.size = sizeof(o), .flags = test_chance(&w->r, 2) ? 0 : PPDB_ASYNC, .timeout_ms = 60000}; /* room in the log, however slow the disk is */
 	uint64_t id = (uint64_t)(w->number + 1) << 32 | (atomic_load(&shared->log[w->number].n) + 1), dice = test_below(&w->r, 100), newver = 0;
 	uint32_t size = value_make(w->value, id);
 	ppdb_slice v = {w->value, size};
@@ -356,7 +356,7 @@ static void add_up(void *arg)
 	w->db = test_store_attach(&store, 0);
 	for (uint32_t n = 0; n < ADDS && !atomic_load(&sums->stop); n++) {
 		struct sum *s = &sums->log[w->number].sum[n];
-		ppdb_wopts o = {.size = sizeof(o), .flags = test_chance(&w->r, 1) ? 0 : PPDB_ASYNC};
+		ppdb_wopts o = {.size = sizeof(o), .flags = test_chance(&w->r, 1) ? 0 : PPDB_ASYNC, .timeout_ms = 60000}; /* room in the log, however slow the disk is */
 		ppdb_slice k;
 
 		s->counter = (uint32_t)test_below(&w->r, COUNTERS);

@@ -106,7 +106,7 @@ static uint64_t value_check(const ppdb_item *item, uint32_t i)
 
 static void put(ppdb *db, uint32_t i, struct test_random *r)
 {
-	ppdb_wopts o = {.size = sizeof(o), .flags = PPDB_ASYNC};
+	ppdb_wopts o = {.size = sizeof(o), .flags = PPDB_ASYNC, .timeout_ms = 60000}; /* room in the log, however slow the disk is */
 	uint8_t value[4096];
 	char buf[KEY_MAX];
 	int rc;
@@ -119,7 +119,7 @@ static void put(ppdb *db, uint32_t i, struct test_random *r)
 
 static void del(ppdb *db, uint32_t i)
 {
-	ppdb_wopts o = {.size = sizeof(o), .flags = PPDB_ASYNC};
+	ppdb_wopts o = {.size = sizeof(o), .flags = PPDB_ASYNC, .timeout_ms = 60000}; /* room in the log, however slow the disk is */
 	char buf[KEY_MAX];
 	int rc;
 
