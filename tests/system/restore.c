@@ -243,11 +243,13 @@ Test(restore, own_format)
 	expect(2, "$P restore before --format sql");
 	expect(2, "$P dump --format sql");
 	expect(2, "$P dump --print");
-	expect(0, "printf 'k\\tv\\n' | $P restore --table v - && $P get k --table v && $P touch k 600000 --table v && $P get k --table v --json");
+	/* a key that no random one is */
+	expect(0, "printf 'of the test\\tv\\n' | $P restore --table v - && $P get 'of the test' --table v && $P touch 'of the test' 600000 --table v && "
+		"$P get 'of the test' --table v --json");
 	test_require(strstr(out, "\"version\": 2"), "%s", out);
-	expect(0, "$P touch k never --table v");
-	expect(1, "$P touch nothing 5");
-	expect(2, "$P touch k soon");
+	expect(0, "$P touch 'of the test' never --table v");
+	expect(1, "$P touch 'not there' 5");
+	expect(2, "$P touch 'of the test' soon");
 	finish();
 }
 
