@@ -60,6 +60,9 @@ const char *pp_cmd_dash_n(const struct pp_cmd *);
 int pp_cmd_attach(const struct pp_cmd *, uint32_t flags, ppdb **out);
 /* The table that --table names; on failure says so and returns the exit code, else 0. */
 int pp_cmd_table(const struct pp_cmd *, ppdb *, ppdb_table *out);
+
+/* A put that returns when it is visible; tried again for up to 30 s while it did not take place and may in a moment. 0, or why it did not. */
+int pp_cmd_put_patiently(ppdb *, ppdb_table, ppdb_slice key, ppdb_slice value, uint64_t ttl_ms);
 /* An argument as bytes: as it stands, or unescaped with --escaped. In place. 0 or PP_EXIT_USAGE. */
 int pp_cmd_bytes(const struct pp_cmd *, char *arg, ppdb_slice *out);
 /* The same, "-" reads stdin to its end; *buffer (NULL or malloc'ed) must be freed. */

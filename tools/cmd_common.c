@@ -14,6 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define PATIENCE_SECONDS 30.0
+
 static void head(const struct pp_cmd *c)
 {
 	fflush(stdout);
@@ -198,6 +200,30 @@ int pp_cmd_daemon_pid(const struct pp_cmd *c)
 		n = atoi(pid);
 	free(json);
 	return n > 0 ? n : 0;
+}
+
+/* Nothing happened, and it may go better in a moment. */
+static bool may_retry(int rc, ppdb_seq ticket)
+{
+	return !ticket && (rc == PPDB_OVERLOAD || rc == PPDB_DAEMON_GONE || rc == PPDB_TIMEOUT);
+}
+
+int pp_cmd_put_patiently(ppdb *db, ppdb_table table, ppdb_slice key, ppdb_slice value, uint64_t ttl_ms)
+{
+	const struct timespec pause = {.tv_nsec = 1000000};
+	ppdb_wopts o = {.size = sizeof(o), .flags = PPDB_ASYNC, .ttl_ms = ttl_ms};
+	ppdb_seq ticket;
+	double end = 0;
+	int rc;
+
+	while (may_retry(rc = ppdb_put(db, table, key, value, &o, &ticket), ticket)) {
+		if (end == 0)
+			end = pp_cmd_now() + PATIENCE_SECONDS;
+		else if (pp_cmd_now() > end)
+			return rc;
+		nanosleep(&pause, NULL);
+	}
+	return ticket ? 0 : rc;
 }
 
 double pp_cmd_now(void)

@@ -13,9 +13,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
 
-#define PATIENCE_SECONDS 30.0
 #define IDLE_LINES 256u
 
 struct work {
@@ -47,34 +45,14 @@ static int fail_at(struct work *w, int rc, uint64_t line)
 	return pp_cmd_fail(w->load->c, rc, what);
 }
 
-/* Nothing happened, and it may go better in a moment. */
-static bool may_retry(int rc, ppdb_seq ticket)
-{
-	return !ticket && (rc == PPDB_OVERLOAD || rc == PPDB_DAEMON_GONE || rc == PPDB_TIMEOUT);
-}
-
 static int put(struct work *w, const struct pp_text_line *l, uint64_t ttl_ms)
 {
-	const struct timespec pause = {.tv_nsec = 1000000};
-	ppdb_wopts o = {.size = sizeof(o), .flags = PPDB_ASYNC, .ttl_ms = ttl_ms};
-	ppdb_slice key = {l->key, l->key_size}, value = {l->value, l->value_size};
-	ppdb_seq ticket = 0;
 	uint64_t began = pp_now_ns();
-	double end = 0;
-	int rc;
+	int rc = pp_cmd_put_patiently(w->db, w->table, (ppdb_slice){l->key, l->key_size}, (ppdb_slice){l->value, l->value_size}, ttl_ms);
 
-	for (;;) {
-		rc = ppdb_put(w->db, w->table, key, value, &o, &ticket);
-		if (ticket)
-			pp_hist_record(w->count->put, pp_now_ns() - began);
-		if (!may_retry(rc, ticket))
-			return ticket ? 0 : rc;
-		if (end == 0)
-			end = pp_cmd_now() + PATIENCE_SECONDS;
-		else if (pp_cmd_now() > end)
-			return rc;
-		nanosleep(&pause, NULL);
-	}
+	if (!rc)
+		pp_hist_record(w->count->put, pp_now_ns() - began);
+	return rc;
 }
 
 static int sync_chunk(struct work *w)

@@ -16,10 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
-
-#define PATIENCE_SECONDS 30.0
 
 struct restore {
 	const struct pp_cmd *c;
@@ -47,26 +44,16 @@ static int fatal(struct restore *r, uint64_t line, const char *why)
 	return PP_EXIT_ERROR;
 }
 
-static bool may_retry(int rc, ppdb_seq ticket)
-{
-	return !ticket && (rc == PPDB_OVERLOAD || rc == PPDB_DAEMON_GONE || rc == PPDB_TIMEOUT);
-}
-
 static int store(struct restore *r, uint64_t line, ppdb_slice key, ppdb_slice value, uint64_t ttl_ms)
 {
-	const struct timespec pause = {.tv_nsec = 1000000};
-	ppdb_wopts o = {.size = sizeof(o), .flags = PPDB_ASYNC, .ttl_ms = ttl_ms};
-	double end = pp_cmd_now() + PATIENCE_SECONDS;
-	ppdb_seq ticket;
 	char what[512];
 	int rc;
 
 	r->records++;
 	if (!r->storing)
 		return 0;
-	while (may_retry(rc = ppdb_put(r->db, r->table, key, value, &o, &ticket), ticket) && pp_cmd_now() < end)
-		nanosleep(&pause, NULL);
-	if (!rc || ticket)
+	rc = pp_cmd_put_patiently(r->db, r->table, key, value, ttl_ms);
+	if (!rc)
 		return 0;
 	snprintf(what, sizeof(what), "%.400s:%" PRIu64, r->file, line);
 	rc = pp_cmd_fail(r->c, rc, what);
