@@ -325,7 +325,7 @@ PPDB_API void ppdb_cancel(ppdb_reservation *reservation);
 /* ---- tables ----------------------------------------------------------------------------------------------------- */
 
 enum ppdb_table_flags {
-	PPDB_CREATE = 1u,   /* make the table if there is none of that name */
+	PPDB_CREATE = 1u,    /* make the table if there is none of that name */
 	PPDB_EXCLUSIVE = 2u, /* with PPDB_CREATE: PPDB_EXISTS if there is one */
 	PPDB_CHANGE = 4u     /* quota_bytes and ttl_ms become those of the table if it is there already */
 };

@@ -190,7 +190,7 @@ struct pp_epoch_times {
  * Version numbers of keys after a cold start. What was visible and not yet durable is lost then, and its numbers would be given again, to other
  * values: whoever remembers one (in a cas, a cache, a condition) could not tell. So the first write to a key goes up to a number that no earlier
  * arena can have given: the generation of the log, which is durable before anybody attaches, above PP_VERSION_BITS bits for the writes to one
- * key in between. (A key that is written more often than that just counts on, as do all after some million starts.)
+ * key in between. (A key that is written more often than that just counts on, as do all after half a million starts.)
  */
 #define PP_VERSION_BITS 28
 #define PP_GENERATIONS_MAX (UINT64_C(1) << (47 - PP_VERSION_BITS))
