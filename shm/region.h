@@ -34,6 +34,7 @@ struct pp_region {
 	uint64_t segments_at;            /* offset of segment 0 */
 	pp_ref first_ref;                /* the smallest that there can be */
 	pp_a64 near_span;                /* see pp_ref_near; moves with known_end */
+	pp_a64 no_growth_until_ns;       /* the file system was full; hint */
 	pp_a64 known_end;                /* up to here segments are backed by the file, which was looked at: references are judged by it */
 	char *path, *temp;               /* creator only, until published: final and temporary name of the file */
 };

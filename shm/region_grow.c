@@ -29,6 +29,7 @@
 
 #define SLOW_NS (250 * PP_NS_PER_MS)   /* a huge page takes 5 ms, or 60 beside busy cores */
 #define SMALL_NS PP_NS_PER_SEC
+#define FULL_NS (20 * PP_NS_PER_MS)    /* to find the file system full takes some 10 ms: the keeper, which is to make room, must not pay that for each key */
 
 /* A file longer than the process's own limit would bring it SIGXFSZ. */
 static int check_limit(uint64_t file_bytes)
@@ -96,6 +97,19 @@ static int back_segment(struct pp_region *r, uint64_t n, unsigned node, uint64_t
 	return pp_region_back(r, offset, PP_SEGMENT_BYTES, huge);
 }
 
+/* After a full file system the next look at it waits for a while. */
+static int back_or_wait(struct pp_region *r, uint64_t n, unsigned node, uint64_t *huge)
+{
+	int rc;
+
+	if (pp_now_ns() < pp_load_rlx(&r->no_growth_until_ns)) /* hint */
+		return -ENOSPC;
+	rc = back_segment(r, n, node, huge);
+	if (rc == -ENOSPC)
+		pp_store_rlx(&r->no_growth_until_ns, pp_now_ns() + FULL_NS); /* hint */
+	return rc;
+}
+
 uint64_t pp_region_known_end(const struct pp_region *r)
 {
 	pp_a64 *known = (pp_a64 *)(uintptr_t)&r->known_end; /* a note of this process's own */
@@ -143,7 +157,7 @@ int pp_region_grow(struct pp_region *r, unsigned node)
 	if (n >= r->fixed.max_segments)
 		return pp_detail(PPDB_FULL, "the arena has reached its limit of %llu MiB",
 				 (unsigned long long)(r->fixed.memory_max >> 20));
-	rc = back_segment(r, n, node, &huge);
+	rc = back_or_wait(r, n, node, &huge);
 	if (rc == -ENOSPC)
 		return pp_detail(rc, "the arena cannot grow: its file system is full at %llu MiB",
 				 (unsigned long long)((r->segments_at + n * PP_SEGMENT_BYTES) >> 20));

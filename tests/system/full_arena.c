@@ -32,6 +32,7 @@ static void says(const char *text)
 /* Deleted memory comes back when the deletes are durable and nobody reads it any more. */
 static void put_in_time(struct ledger *l, ppdb *db, unsigned key, uint32_t size)
 {
+	static char mem[1 << 16], why[512];
 	int rc = 0;
 
 	for (unsigned i = 0; i < 1500; i++) {
@@ -40,7 +41,9 @@ static void put_in_time(struct ledger *l, ppdb *db, unsigned key, uint32_t size)
 			return;
 		test_sleep_ms(20);
 	}
-	test_fail(__FILE__, __LINE__, "key %u: still %s after 30 s: %s", key, test_name_of(rc), test_detail());
+	snprintf(why, sizeof(why), "%s", test_detail());
+	test_store_command(&s, "mem --all", mem, sizeof(mem));
+	test_fail(__FILE__, __LINE__, "key %u: still %s after 30 s: %s\n%s", key, test_name_of(rc), why, mem);
 }
 
 /* From an empty store to a full one and through it; `text` is what the sentence must say. */
